@@ -1,0 +1,52 @@
+"""`smallbig models`: the networks and what they cost."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from smallbignet.errors import SmallBigError
+from smallbignet.models.complexity import Complexity, complexity
+from smallbignet.models.zoo import NETWORKS, create_model, list_models
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Networks by name, with their cost for a clip."""
+
+    clip: str
+    networks: dict[str, Complexity]
+
+
+def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -> Catalog:
+    """Lists networks with their parameters and multiply-accumulates; no weights are made.
+
+    Args:
+        pattern: shell pattern of names.
+        clip: frames x size, such as 8x224.
+        num_classes: of the classifier.
+
+    Raises:
+        SmallBigError: a clip of another form, or no such network.
+    """
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", clip)
+    if not match:
+        raise SmallBigError("a clip is frames x size, such as 8x224", clip)
+    if not (names := list_models(pattern)):
+        raise SmallBigError("no network of this name; `smallbig models` lists all", pattern)
+    frames, size = map(int, match.groups())
+    costs = {name: complexity(lambda name=name: create_model(name, num_classes), frames, size) for name in names}  # type: ignore[misc]
+    return Catalog(clip, costs)
+
+
+def show(catalog: Catalog) -> Table:
+    """A row a network."""
+    table = Table("network", "res2, res3, res4, res5", caption=f"clips of {catalog.clip}, as frames x size")
+    for heading in ("params (M)", "GMACs", "of convolutions"):
+        table.add_column(heading, justify="right")
+    for name, cost in catalog.networks.items():
+        figures = (cost.params / 1e6, cost.macs / 1e9, cost.conv_macs / 1e9)
+        table.add_row(name, ", ".join(NETWORKS[name][1]), *(f"{figure:.2f}" for figure in figures))
+    return table

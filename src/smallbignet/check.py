@@ -1,0 +1,126 @@
+"""Which videos can't be read, and why. Every file is decoded once, in processes that it may crash or hang."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
+
+from smallbignet.data.video import open_video
+from smallbignet.errors import VideoError
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What decoding one video came to.
+
+    Attributes:
+        status: "ok"; "damaged": some frames can be read, but not all that the file promises; "unreadable": none can.
+        reason: one plain sentence, empty if ok.
+        num_frames: frames that can be read without damage.
+    """
+
+    path: str
+    status: Literal["ok", "damaged", "unreadable"]
+    reason: str
+    num_frames: int
+
+
+def check_video(path: str, filename_tmpl: str = "img_{:05d}.jpg") -> VideoReport:
+    """Decode every frame of a video file or frame folder once."""
+    try:
+        with open_video(path, filename_tmpl=filename_tmpl) as video:
+            promised = max(video.num_frames, video.claimed_frames)
+            whole = video.whole_frames()
+    except VideoError as error:
+        return VideoReport(path, "unreadable", error.what, 0)
+    if whole == 0:
+        return VideoReport(path, "unreadable", f"all of its {promised} frames are damaged or missing", 0)
+    if whole < promised:
+        return VideoReport(path, "damaged", f"{whole} of {promised} frames can be read without damage", whole)
+    return VideoReport(path, "ok", "", whole)
+
+
+def check_videos(paths: Iterable[str], workers: int = 0, filename_tmpl: str = "img_{:05d}.jpg") -> Iterator[VideoReport]:
+    """Check videos in parallel; reports come in the order of `paths`, as soon as they are there.
+
+    A file that crashes its process, or takes more than two minutes and a second for each of its megabytes, is unreadable.
+    The processes are spawned: a script that calls this does so under `if __name__ == "__main__":`.
+
+    Args:
+        workers: processes; 0 takes one for each core.
+    """
+    paths = list(paths)
+    jobs = [((path, filename_tmpl), 120 + _megabytes(path)) for path in paths]
+    for path, result in zip(paths, _in_processes(check_video, jobs, workers or os.cpu_count() or 1), strict=True):
+        yield result if isinstance(result, VideoReport) else VideoReport(path, "unreadable", result, 0)
+
+
+def _megabytes(path: str) -> float:
+    return os.path.getsize(path) / 1e6 if os.path.exists(path) else 0.0
+
+
+def _in_processes(function: Callable, jobs: list[tuple[tuple, float]], workers: int) -> Iterator[Any]:
+    """Call `function` for each (arguments, seconds allowed) in order; where that fails, yield a sentence that says how.
+
+    An executor would do but for two things: one dead process breaks all of it, and it can't end a call that hangs.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting = deque(enumerate(jobs))
+    results: dict[int, Any] = {}
+    busy: dict[Connection, tuple[int, float, Any]] = {}  # to each process: its job, when it must be done, the process
+    idle: list[tuple[Connection, Any]] = []
+    following = 0
+    try:
+        while following < len(jobs):
+            while waiting and len(busy) < workers:
+                idle = [(connection, process) for connection, process in idle if process.is_alive()]
+                connection, process = idle.pop() if idle else _spawn(context, function)
+                job, (arguments, seconds) = waiting.popleft()
+                connection.send(arguments)
+                busy[connection] = job, time.monotonic() + seconds, process
+            nearest = min(deadline for _, deadline, _ in busy.values())
+            ready = wait(list(busy), max(0.0, nearest - time.monotonic()))
+            for connection, (job, deadline, process) in list(busy.items()):
+                if connection in ready:
+                    try:
+                        results[job] = connection.recv()
+                        idle.append((connection, process))
+                    except (EOFError, OSError):
+                        results[job] = "the decoder crashed"
+                elif time.monotonic() >= deadline:
+                    results[job] = f"the decoder was not done after {jobs[job][1]:.0f} seconds"
+                    process.kill()
+                else:
+                    continue
+                del busy[connection]
+            while following in results:
+                yield results.pop(following)
+                following += 1
+    finally:
+        for _, _, process in busy.values():
+            process.kill()
+        for connection, _ in idle:  # which ends its process
+            connection.close()
+
+
+def _spawn(context: Any, function: Callable) -> tuple[Connection, Any]:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(function, theirs), daemon=True)
+    process.start()
+    theirs.close()  # so that ours ends when the process does
+    return ours, process
+
+
+def _serve(function: Callable, connection: Connection) -> None:
+    while True:
+        try:
+            arguments = connection.recv()
+        except EOFError:
+            return
+        connection.send(function(*arguments))

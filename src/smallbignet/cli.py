@@ -1,0 +1,112 @@
+"""The command line: verb -> function, nothing else. A verb's options are its function's keyword arguments.
+
+Standard output gets the result, a table or with --json one JSON document; everything else goes to standard error.
+Exit status: 0, 1 where the work itself failed, 2 for a mistake in the command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from importlib import import_module
+from typing import Any
+
+from smallbignet.errors import SmallBigError, WorkError
+
+
+@dataclass(frozen=True)
+class Verb:
+    """Where a verb's function is, what it does, and how it is typed."""
+
+    function: str
+    summary: str
+    example: str
+
+
+VERBS = {
+    "demo": Verb("demo:demo", "the main job on embedded data: make clips, train, evaluate, predict", "smallbig demo"),
+    "models": Verb("catalog:models", "the networks, their parameters and GMACs", "smallbig models 'smallbig*' --clip 8x224"),
+    "train": Verb(
+        "train:train",
+        "train a classifier by a recipe on your videos",
+        "smallbig train small --data.train my_videos --run.dir runs/mine",
+    ),
+    "evaluate": Verb(
+        "evaluate:evaluate",
+        "test a model on labelled videos",
+        "smallbig evaluate runs/mine my_videos --views 10x3 --report out",
+    ),
+    "predict": Verb(
+        "predict:predict", "labels with scores for files, folders, globs", "smallbig predict runs/mine clip.mp4 --top 3"
+    ),
+    "check": Verb("check:check", "which videos cannot be read, and why", "smallbig check my_videos --clean clean.csv"),
+    "convert": Verb(
+        "convert:convert",
+        "a published checkpoint into a model directory",
+        "smallbig convert smallbig50.pth models/sb50 --source official --network smallbig50_extra",
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; answers its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        from smallbignet import __version__
+
+        print(f"smallbig {__version__}")
+        return 0
+    try:
+        return run(words[0], words[1:])
+    except (SmallBigError, WorkError) as error:
+        if debug:
+            raise
+        print(f"smallbig: error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, WorkError) else 2
+    except KeyboardInterrupt:
+        print("smallbig: stopped", file=sys.stderr)
+        return 130
+
+
+def usage() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items())
+    return (
+        "usage: smallbig VERB ...\n\nSmallBigNet for video classification.\n\n"
+        f"{verbs}\n\nsmallbig VERB --help tells a verb's options. With every verb: --json for one JSON document on standard\n"
+        "output, --debug for the traceback of an error.\n\nexample: smallbig demo"
+    )
+
+
+def run(name: str, words: list[str]) -> int:
+    """Runs a verb with its words and prints what it answers."""
+    if name not in VERBS:
+        raise SmallBigError(f"unknown verb; there are {', '.join(VERBS)}", name)
+    module_name, function_name = VERBS[name].function.split(":")
+    module = import_module(f"smallbignet.{module_name}")
+    function = getattr(module, function_name)
+    from smallbignet.signature import parse_call  # brings jsonargparse
+
+    arguments, as_json = parse_call(function, f"smallbig {name}", VERBS[name], words)
+    result = function(**arguments)
+    if as_json:
+        print(json.dumps(plain(result), ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        Console(highlight=False).print(module.show(result))
+    return getattr(result, "exit_status", 0)
+
+
+def plain(result: Any) -> Any:
+    """A result as what JSON has: its `report()` where it has one, else its fields."""
+    if hasattr(result, "report"):
+        return result.report()
+    return asdict(result) if is_dataclass(result) and not isinstance(result, type) else result

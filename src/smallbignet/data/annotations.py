@@ -1,0 +1,191 @@
+"""Which videos, with which labels: the field's annotation formats in, one table of paths and class indices out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from smallbignet.data.video import VIDEO_EXTENSIONS
+from smallbignet.errors import SmallBigError
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Videos and their classes, held in arrays so that forked workers share them.
+
+    Attributes:
+        paths: (N,) of str: video files, or folders of frames.
+        labels: (N,) int64, indices into `classes`.
+        classes: class names, in the order of their indices.
+        columns: further columns of the source, each (N,) of str, to select and split by.
+    """
+
+    paths: np.ndarray
+    labels: np.ndarray
+    classes: list[str]
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def subset(self, keep: np.ndarray) -> Annotations:
+        """The rows that a mask or an index array keeps; all classes stay."""
+        columns = {name: values[keep] for name, values in self.columns.items()}
+        return replace(self, paths=self.paths[keep], labels=self.labels[keep], columns=columns)
+
+
+def read_annotations(
+    source: str | Path,
+    root: str | Path | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    classes: Sequence[str] | None = None,
+) -> Annotations:
+    """Reads a data set in any of the field's forms.
+
+    - a folder with one folder of videos per class;
+    - a `.csv` file with a header, of which `path_column` and `label_column` are used;
+    - any other text file, a list of `path label` or `path num_frames label` (a folder of frames), label a class index.
+
+    Args:
+        root: what the paths in a file are relative to; the file's own folder if not given.
+        classes: class names in their order; else the sorted names found (numbers in numerical order).
+
+    Raises:
+        SmallBigError: names the file, and the line where there is one.
+    """
+    source = Path(source)
+    if source.is_dir():
+        paths, names = _read_folder(source)
+        columns = {}
+    elif source.suffix == ".csv":
+        paths, names, columns = _read_csv(source, path_column, label_column)
+    elif source.is_file():
+        paths, names = _read_list(source)
+        columns = {}
+    else:
+        raise SmallBigError("no such data set: expected a folder with a folder per class, a .csv file or a list", source)
+    if not paths:
+        raise SmallBigError("no videos in this data set", source)
+    if not source.is_dir():
+        base = Path(root) if root else source.parent
+        paths = [str(base / path) for path in paths]
+    classes, labels = _index_classes(names, classes, source)
+    return Annotations(np.array(paths), labels, classes, {name: np.array(values) for name, values in columns.items()})
+
+
+def select_rows(annotations: Annotations, condition: str, source: object = "") -> Annotations:
+    """The rows whose column has one of some values, written "fold=0,1,2"; all of them for an empty condition.
+
+    Raises:
+        SmallBigError: no such column, no such row, or not of this form.
+    """
+    if not condition:
+        return annotations
+    column, equals, values = condition.partition("=")
+    if not equals:
+        raise SmallBigError('a selection is COLUMN=VALUE,VALUE, such as "fold=0,1,2"', condition)
+    if column not in annotations.columns:
+        known = ", ".join(annotations.columns) or "none"
+        raise SmallBigError(f'no column "{column}" to select on (columns: {known})', source)
+    kept = annotations.subset(np.isin(annotations.columns[column], values.split(",")))
+    if not len(kept):
+        raise SmallBigError(f"no video is left by the selection {condition}", source)
+    return kept
+
+
+def split(annotations: Annotations, fraction: float, seed: int, group_column: str = "") -> tuple[Annotations, Annotations]:
+    """Two parts, to train and to validate: about `fraction` of every class goes to the second.
+
+    With `group_column`, rows that share its value stay together (clips of one source video, say) and whole groups are drawn.
+
+    Raises:
+        SmallBigError: no such column, or a part would be empty.
+    """
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(annotations), bool)
+    if group_column:
+        if group_column not in annotations.columns:
+            raise SmallBigError(
+                f"no such column to group by (columns: {', '.join(annotations.columns) or 'none'})", group_column
+            )
+        groups = annotations.columns[group_column]
+        for group in rng.permutation(np.unique(groups)):
+            rows = groups == group
+            if (held | rows).sum() <= fraction * len(held):
+                held |= rows
+    else:
+        for label in np.unique(annotations.labels):
+            rows = np.flatnonzero(annotations.labels == label)
+            held[rng.permutation(rows)[: round(fraction * len(rows))]] = True
+    if not held.any() or held.all():
+        raise SmallBigError("this split leaves no video to train or to validate on; change the fraction", fraction)
+    return annotations.subset(~held), annotations.subset(held)
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """Video files below a folder, by their suffix, sorted."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_EXTENSIONS and p.is_file())
+
+
+def _read_folder(folder: Path) -> tuple[list[str], list[str]]:
+    pairs = [(str(video), entry.name) for entry in sorted(folder.iterdir()) if entry.is_dir() for video in find_videos(entry)]
+    return [path for path, _ in pairs], [name for _, name in pairs]
+
+
+def _read_csv(source: Path, path_column: str, label_column: str) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    reader = csv.DictReader(io.StringIO(_text(source)))
+    header = reader.fieldnames or []
+    for column in (path_column, label_column):
+        if column not in header:
+            raise SmallBigError(f'no column "{column}" in the header ({", ".join(header)})', source)
+    columns: dict[str, list[str]] = {column: [] for column in header}
+    for row in reader:
+        if None in row or None in row.values():
+            raise SmallBigError(f"line {reader.line_num} has not {len(header)} fields", source)
+        for column in header:
+            columns[column].append(row[column])
+    return columns.pop(path_column), columns.pop(label_column), columns
+
+
+def _read_list(source: Path) -> tuple[list[str], list[str]]:
+    paths, names = [], []
+    for number, line in enumerate(_text(source).splitlines(), 1):
+        if not line.strip():
+            continue
+        words = line.rsplit(maxsplit=2)
+        # `path num_frames label` where the path is a folder of frames; else a path, which may hold blanks, and its label
+        path = words[0] if len(words) == 3 and words[1].isdigit() else line.strip().rsplit(maxsplit=1)[0]
+        if len(words) < 2 or not words[-1].isdigit():
+            raise SmallBigError(f"line {number} is not `path label` or `path num_frames label` with a class index", source)
+        paths.append(path)
+        names.append(words[-1])
+    return paths, names
+
+
+def _text(source: Path) -> str:
+    try:
+        return source.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SmallBigError("can't read this data set as text", source) from error
+
+
+def _index_classes(names: list[str], classes: Sequence[str] | None, source: Path) -> tuple[list[str], np.ndarray]:
+    found = set(names)
+    numeric = all(name.isdigit() for name in found)
+    if classes is None:
+        if numeric:  # indices, of which some may have no video
+            classes = [str(i) for i in range(max(map(int, found)) + 1)]
+        else:
+            classes = sorted(found)
+    index = {name: i for i, name in enumerate(classes)}
+    if numeric and not found <= index.keys():  # indices into the given names
+        index = {str(i): i for i in range(len(classes))}
+    if unknown := sorted(found - index.keys()):
+        raise SmallBigError(f'class "{unknown[0]}" is not among the {len(classes)} known classes', source)
+    return list(classes), np.array([index[name] for name in names], np.int64)

@@ -1,0 +1,213 @@
+"""Annotations in, torch data sets out: random clips to train on, all views of each video to test with.
+
+Workers open, read and close a video by themselves and ship uint8. A sample is a pure function of (seed, epoch, index), so the
+same seed gives the same batches with any number of workers or processes, and from any point of a run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from smallbignet.data.annotations import Annotations, read_annotations, select_rows, split
+from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips, sample_train_clip
+from smallbignet.data.transforms import InputSpec, train_crop, view_crops
+from smallbignet.data.video import open_video
+from smallbignet.errors import SmallBigError, VideoError
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Where the videos and their labels are, and how they are split.
+
+    Attributes:
+        train: a folder with a folder per class, or with `train` and `val` folders of that kind; a .csv file with a header; or
+            a list of `path label` or `path num_frames label`.
+        val: likewise, to validate; where empty, the `val` folder, or what `val_select` or `val_fraction` takes.
+        select: rows of a .csv to train on, such as "fold=0,1,2".
+        val_select: rows to validate on, such as "fold=3".
+        val_fraction: share of every class held out where neither `val` nor `val_select` is given.
+        group_column: column of a .csv whose equal values stay on one side of that split, such as "source".
+        split_seed: seed of that split.
+        root: folder that listed paths are relative to; where empty, the list's own.
+        path_column: of a .csv.
+        label_column: of a .csv.
+        classes: file with one class name a line, in the order of the class indices.
+        filename_tmpl: names of the frames in a frame folder, counted from 1.
+        backend: "auto" (PyAV), "pyav" or "torchcodec".
+        max_unreadable: share of the training videos that may be unreadable before the run stops.
+    """
+
+    train: str = ""
+    val: str = ""
+    select: str = ""
+    val_select: str = ""
+    val_fraction: float = 0.2
+    group_column: str = ""
+    split_seed: int = 0
+    root: str = ""
+    path_column: str = "path"
+    label_column: str = "label"
+    classes: str = ""
+    filename_tmpl: str = "img_{:05d}.jpg"
+    backend: str = "auto"
+    max_unreadable: float = 0.1
+
+
+def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:
+    """The annotations to train and to validate on, with the same classes.
+
+    Raises:
+        SmallBigError: nothing to read, or a part that is empty.
+    """
+    if not spec.train:
+        raise SmallBigError("which videos? give a folder with a folder per class, a .csv file or a list", "--data.train")
+    folders = Path(spec.train, "train"), Path(spec.train, "val")
+    train_source, val_source = (
+        map(str, folders) if not spec.val and folders[0].is_dir() and folders[1].is_dir() else (spec.train, spec.val)
+    )
+    train = _read(spec, train_source)
+    if val_source:
+        return select_rows(train, spec.select, train_source), select_rows(
+            _read(spec, val_source, train.classes), spec.val_select, val_source
+        )
+    if spec.val_select:
+        return select_rows(train, spec.select, train_source), select_rows(train, spec.val_select, train_source)
+    return split(select_rows(train, spec.select, train_source), spec.val_fraction, spec.split_seed, spec.group_column)
+
+
+def _read(spec: DataSpec, source: str, classes: Sequence[str] | None = None) -> Annotations:
+    if classes is None and spec.classes:
+        classes = Path(spec.classes).read_text(encoding="utf-8").splitlines()
+    return read_annotations(source, spec.root or None, spec.path_column, spec.label_column, classes)
+
+
+@dataclass
+class Batch:
+    """Some videos' clips as a loader delivers them.
+
+    Attributes:
+        clips: uint8 (N, T, C, H, W), the views of one video one after the other.
+        labels: (B,) int64, one a video.
+        rows: (B,) int64, the videos' places in the annotations.
+        unreadable: (row, reason) of files that could not be read; not among `rows`.
+    """
+
+    clips: Tensor | None
+    labels: Tensor
+    rows: Tensor
+    unreadable: list[tuple[int, str]] = field(default_factory=list)
+
+    @classmethod
+    def collate(cls, samples: Sequence[Batch]) -> Batch:
+        """One batch of several."""
+        clips = [s.clips for s in samples if s.clips is not None]
+        return cls(
+            torch.cat(clips) if clips else None,
+            torch.cat([s.labels for s in samples]),
+            torch.cat([s.rows for s in samples]),
+            [fault for s in samples for fault in s.unreadable],
+        )
+
+    def pin_memory(self) -> Batch:
+        return Batch(self.clips.pin_memory() if self.clips is not None else None, self.labels, self.rows, self.unreadable)
+
+
+class TrainClips(Dataset):
+    """Random clips: item (epoch, index) is a batch of one clip (1, T, C, size, size).
+
+    A file that can't be read is replaced by another of the split, drawn from the same seed, and named in `unreadable`.
+    """
+
+    def __init__(self, annotations: Annotations, clip: ClipSpec, frames: InputSpec, data: DataSpec, seed: int = 0):
+        self.annotations, self.clip, self.frames, self.data, self.seed = annotations, clip, frames, data, seed
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, row = key
+        rng = np.random.default_rng([self.seed, epoch, row])
+        unreadable = []
+        for _ in range(len(self)):
+            seed = int(rng.integers(2**62))
+            try:
+                clips = self._read(row, seed)[None]
+                labels = torch.from_numpy(self.annotations.labels[row : row + 1])
+                return Batch(clips, labels, torch.tensor([row]), unreadable)
+            except VideoError as error:
+                unreadable.append((row, error.what))
+                row = int(rng.integers(len(self)))
+        raise VideoError("no video of this data set could be read; the last one tried", self.annotations.paths[row])
+
+    def _read(self, row: int, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        with open_video(str(self.annotations.paths[row]), self.data.backend, self.data.filename_tmpl) as video:
+            frames = video.frames(sample_train_clip(video.num_frames, self.clip, generator).tolist())
+        return train_crop(frames, self.frames, seed)
+
+
+class TestViews(Dataset):
+    """All views of each video, decoded once: item i is a batch of one video's views (views, T, C, S, S)."""
+
+    __test__ = False  # not a test case, whatever its name says to pytest
+
+    def __init__(self, annotations: Annotations, clip: ClipSpec, frames: InputSpec, views: Views, data: DataSpec):
+        self.annotations, self.clip, self.frames, self.views, self.data = annotations, clip, frames, views, data
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, row: int) -> Batch:
+        try:
+            with open_video(str(self.annotations.paths[row]), self.data.backend, self.data.filename_tmpl) as video:
+                indices = sample_test_clips(video.num_frames, self.clip, self.views.num_clips)
+                clips = read_views(video, indices, self.frames, self.views)
+        except VideoError as error:
+            return Batch(None, torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), [(row, error.what)])
+        return Batch(clips, torch.from_numpy(self.annotations.labels[row : row + 1]), torch.tensor([row]))
+
+
+def read_views(video, indices: np.ndarray, frames: InputSpec, views: Views) -> Tensor:
+    """The crops of a video's clips, every frame decoded and scaled once.
+
+    Args:
+        video: an open video.
+        indices: of its frames, (num_clips, clip_len).
+
+    Returns:
+        uint8 (num_clips * num_crops, clip_len, C, S, S), a clip's crops one after the other.
+    """
+    wanted, places = np.unique(indices, return_inverse=True)
+    crops = view_crops(video.frames(wanted.tolist()), frames, views)  # (num_crops, wanted, C, S, S)
+    clips = crops[:, places.reshape(indices.shape)]  # (num_crops, num_clips, clip_len, C, S, S)
+    return clips.transpose(0, 1).flatten(0, 1)
+
+
+def epoch_batches(num_videos: int, batch_size: int, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
+    """An epoch's batches of (epoch, index), shuffled by (seed, epoch); what doesn't fill a batch is left out.
+
+    A set smaller than a batch makes one batch.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(num_videos).tolist()
+    size = min(batch_size, num_videos)
+    return [[(epoch, i) for i in order[start : start + size]] for start in range(0, num_videos - size + 1, size)]
+
+
+def make_loader(dataset: Dataset, batches: Iterable[Sequence], workers: int) -> DataLoader:
+    """Loads `batches` of the data set's keys in that order.
+
+    Args:
+        workers: processes that read ahead; 0 reads in this one, -1 takes all cores but one (at least 1, at most 16).
+    """
+    if workers < 0:
+        workers = min(max(len(os.sched_getaffinity(0)) - 1, 1), 16)
+    pin = torch.cuda.is_available()
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=Batch.collate, pin_memory=pin)

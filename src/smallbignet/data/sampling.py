@@ -1,0 +1,95 @@
+"""Which frames: pure functions of a video's number of frames, a clip spec, the number of clips and a random generator."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from smallbignet.errors import SmallBigError
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """How a clip is taken from a video.
+
+    Attributes:
+        sampling: "dense": clip_len frames, frame_interval apart, from one place (Kinetics-400); "uniform": one frame from each
+            of clip_len equal segments of the whole video, num_segments elsewhere (Something-Something).
+        clip_len: frames in a clip.
+        frame_interval: frames from one to the next, for dense sampling. Written 8x8: clip_len x frame_interval.
+    """
+
+    sampling: Literal["dense", "uniform"] = "dense"
+    clip_len: int = 8
+    frame_interval: int = 8
+
+    def __post_init__(self):
+        if self.clip_len < 1 or self.frame_interval < 1:
+            raise SmallBigError("clip_len and frame_interval must be at least 1", f"{self.clip_len}x{self.frame_interval}")
+
+    @property
+    def span(self) -> int:
+        """Frames of the video that a dense clip covers, those between its frames and behind its last included."""
+        return self.clip_len * self.frame_interval
+
+
+@dataclass(frozen=True)
+class Views:
+    """What is averaged for one video: clips along time, and crops of each, 1 (centre) or 3 (along the longer side)."""
+
+    num_clips: int = 1
+    num_crops: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Views:
+        """Reads "10x3".
+
+        Raises:
+            SmallBigError: it isn't clips x crops, with 1 or 3 crops.
+        """
+        match = re.fullmatch(r"([1-9]\d*)x([13])", text)
+        if not match:
+            raise SmallBigError("views are clips x crops with 1 or 3 crops, such as 10x3", text)
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.num_clips}x{self.num_crops}"
+
+
+def sample_train_clip(num_frames: int, spec: ClipSpec, generator: torch.Generator) -> np.ndarray:
+    """Frame indices (clip_len,) of a random clip: a random start (dense), or a random frame of each segment (uniform).
+
+    A video shorter than a dense clip is looped; one with fewer frames than segments repeats frames.
+    """
+    if spec.sampling == "dense":
+        starts = max(num_frames - spec.span, 0) + 1
+        return _dense(num_frames, spec, int(torch.randint(starts, (), generator=generator)))
+    return _uniform(num_frames, spec, torch.rand(spec.clip_len, generator=generator, dtype=torch.float64).numpy())
+
+
+def sample_test_clips(num_frames: int, spec: ClipSpec, num_clips: int) -> np.ndarray:
+    """Frame indices (num_clips, clip_len) that cover the video.
+
+    Dense: starts evenly spaced from the first possible to the last; one clip is the middle one. Uniform: one clip takes the
+    middle of each segment; of K clips, the k-th takes what lies k/K into each segment, so that of two clips the second is
+    TSM's shifted sample. Short videos as in `sample_train_clip`.
+    """
+    if spec.sampling == "dense":
+        last = max(num_frames - spec.span, 0)
+        starts = np.linspace(0, last, num_clips) if num_clips > 1 else np.array([last / 2])
+        return np.stack([_dense(num_frames, spec, int(start)) for start in starts])
+    places = np.arange(num_clips) / num_clips if num_clips > 1 else np.array([0.5])
+    return np.stack([_uniform(num_frames, spec, np.full(spec.clip_len, place)) for place in places])
+
+
+def _dense(num_frames: int, spec: ClipSpec, start: int) -> np.ndarray:
+    return (start + np.arange(spec.clip_len) * spec.frame_interval) % num_frames
+
+
+def _uniform(num_frames: int, spec: ClipSpec, places: np.ndarray) -> np.ndarray:
+    """The frame at `places` (0 to 1, one a segment) of each segment."""
+    return ((np.arange(spec.clip_len) + places) * num_frames / spec.clip_len).astype(np.int64)

@@ -1,0 +1,163 @@
+"""The embedded demo data set: short real video files whose class is the motion, and nothing else.
+
+A clip shows one textured shape over a still background. The state of the shape is a handful of independent attributes.
+Each is either constant, at a value drawn uniformly from its range, or moving through that range at an even pace, from a
+random point. Both ways its value in any one frame has the same uniform distribution, so no single frame tells the
+classes apart; and since each motion is as likely to run one way as the other, neither does the direction of time.
+"""
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+
+class Attribute(NamedTuple):
+    """The range of one attribute of a shape, and whether a motion leaves it at one end to re-enter at the other."""
+
+    low: float
+    high: float
+    wraps: bool = False
+
+
+# Lengths are fractions of the frame's side. Half of the largest size is below the least x: the shape is never cut.
+ATTRIBUTES = {
+    "x": Attribute(0.18, 0.82),
+    "y": Attribute(0.18, 0.82),
+    "size": Attribute(0.16, 0.35),
+    "angle": Attribute(0.0, 2 * np.pi, wraps=True),
+    "hue": Attribute(0.0, 1.0, wraps=True),
+    "brightness": Attribute(0.7, 1.0),
+}
+
+# Name -> the attributes that move.
+CLASSES: dict[str, tuple[str, ...]] = {
+    "still": (),
+    "horizontal": ("x",),
+    "vertical": ("y",),
+    "turning": ("angle",),
+    "growing": ("size",),
+    "colour": ("hue",),
+}
+
+# Cycles in a clip: one to two sweeps of a range that is swept to and fro, half a turn to a full turn of one that wraps.
+CYCLES = (0.5, 1.0)
+
+
+def draw_tracks(moving: tuple[str, ...], rng: np.random.Generator, num_frames: int = 32) -> dict[str, np.ndarray]:
+    """Every attribute's value in each frame, (T,), with those named in `moving` in motion and the others constant."""
+    if unknown := set(moving) - ATTRIBUTES.keys():
+        raise ValueError(f"no such attribute: {', '.join(sorted(unknown))} (there are {', '.join(ATTRIBUTES)})")
+    time = np.linspace(0, 1, num_frames)
+    tracks = {}
+    for name, (low, high, wraps) in ATTRIBUTES.items():
+        # Drawn for constant attributes too, so that one generator gives the same shape and place whatever moves.
+        start, velocity = rng.uniform(), rng.uniform(*CYCLES) * rng.choice([-1, 1])
+        phase = (start + velocity * time * (name in moving)) % 1
+        tracks[name] = low + (high - low) * (phase if wraps else 1 - np.abs(2 * phase - 1))
+    return tracks
+
+
+def _box(u: np.ndarray, v: np.ndarray, left: float, right: float, top: float, bottom: float) -> np.ndarray:
+    return np.maximum(np.maximum(left - u, u - right), np.maximum(top - v, v - bottom))
+
+
+# Signed distance to the outline, negative inside, at points (u, v). Each shape reaches about the rim of the unit disc,
+# never leaves it, and looks different after a quarter turn, lest a turning clip sampled at the wrong rate look still.
+SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "bar": lambda u, v: _box(u, v, -0.93, 0.93, -0.35, 0.35),
+    "cross": lambda u, v: np.minimum(_box(u, v, -0.22, 0.22, -0.6, 0.97), _box(u, v, -0.7, 0.7, -0.35, 0.1)),
+    "l": lambda u, v: np.minimum(_box(u, v, -0.6, -0.15, -0.8, 0.8), _box(u, v, -0.6, 0.6, 0.35, 0.8)),
+    "triangle": lambda u, v: np.maximum(v - 0.75, 0.94 * np.abs(u) - 0.34 * v - 0.34),
+}
+
+
+def _noise(cells: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Smooth noise in 0..1, (H, W, 1): `cells` x `cells` random values, stretched bilinearly to the frame."""
+    weights = np.maximum(0, 1 - np.abs(np.linspace(0, cells - 1, size)[:, None] - np.arange(cells)))
+    return (weights @ rng.uniform(size=(cells, cells)) @ weights.T)[..., None]
+
+
+def _rgb(hue: np.ndarray, value: np.ndarray, saturation: float = 0.85) -> np.ndarray:
+    """Hue and value in 0..1, (T,) -> red, green, blue in 0..255, (T, 3)."""
+    sector = (np.array([5, 3, 1]) + 6 * hue[:, None]) % 6
+    return 255 * value[:, None] * (1 - saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1))
+
+
+def render_clip(moving: tuple[str, ...], rng: np.random.Generator, num_frames: int = 32, size: int = 96) -> np.ndarray:
+    """One clip, (T, H, W, 3) uint8 with H = W = `size` pixels, in which the attributes named in `moving` move."""
+    tracks = draw_tracks(moving, rng, num_frames)
+    distance = SHAPES[rng.choice(list(SHAPES))]
+    tint = rng.uniform(60, 160, size=3)
+    background = tint * (0.5 * _noise(4, size, rng) + 0.3 * _noise(12, size, rng) + 0.2 * _noise(32, size, rng))
+    stripes = rng.uniform(6, 12)
+
+    # Only a square around the shape is computed, a seventh of the frame. The frame's edge moves the square, not the shape.
+    x, y, diameter = (size * tracks[name][:, None, None] for name in ("x", "y", "size"))
+    side = min(size, int(np.ceil(ATTRIBUTES["size"].high * size)) + 3)
+    left, top = (np.clip((centre - side / 2).round().astype(int), 0, size - side) for centre in (x, y))
+    columns, rows = left + np.arange(side), top + np.arange(side)[:, None]  # (T, 1, side), (T, side, 1)
+    right, down = 2 * (columns + 0.5 - x) / diameter, 2 * (rows + 0.5 - y) / diameter  # in radii, from the centre
+    cosine, sine = np.cos(tracks["angle"])[:, None, None], np.sin(tracks["angle"])[:, None, None]
+    u, v = cosine * right + sine * down, cosine * down - sine * right  # (T, side, side), the shape's own axes
+
+    coverage = np.clip(0.5 - distance(u, v) * diameter / 2, 0, 1)[..., None]  # one pixel of soft edge
+    texture = 0.85 + 0.15 * np.sin(stripes * (u + 0.5 * v))[..., None]
+    colour = _rgb(tracks["hue"], tracks["brightness"])[:, None, None] * texture
+    behind = background[rows, columns]
+    frames = np.repeat(background.astype(np.uint8)[None], num_frames, axis=0)
+    frames[np.arange(num_frames)[:, None, None], rows, columns] = behind + coverage * (colour - behind)
+    return frames
+
+
+def write_video(path: str | Path, frames: np.ndarray, fps: int = 16) -> None:
+    """Encode frames, (T, H, W, 3) uint8 with even H and W, into an MP4 file; the same frames give the same bytes."""
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    # Groups of 16 pictures, closed by default in both codecs, let readers seek. More than one thread would make the bytes
+    # depend on the machine, and x264's macroblock tree on memory that it never wrote (seen with MALLOC_PERTURB_ set).
+    options = {"preset": "veryfast", "crf": "18", "mbtree": "0", "g": "16", "threads": "1"}
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=Fraction(fps), options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def make_dataset(
+    root: str | Path,
+    clips_per_class: Mapping[str, int],
+    seed: int = 0,
+    num_frames: int = 32,
+    size: int = 96,
+    fps: int = 16,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Path:
+    """Write the data set as root/SPLIT/CLASS/0000.mp4, 0001.mp4, ...; other files under `root` stay as they are.
+
+    Args:
+        root: the folder, made where it is missing.
+        clips_per_class: split -> number of clips of each class, such as {"train": 80, "val": 20}.
+        seed: a clip depends on this and on its own path, never on how many others there are.
+        num_frames: frames in a clip.
+        size: height and width in pixels, even.
+        fps: frames per second.
+        progress: called after each clip with the number of clips done and the number of all.
+
+    Returns:
+        The root.
+    """
+    root = Path(root)
+    clips = [(split, label, number) for split, count in clips_per_class.items() for label in CLASSES for number in range(count)]
+
+    for done, (split, label, number) in enumerate(clips, start=1):
+        rng = np.random.default_rng([seed, *f"{split}/{label}/{number}".encode()])
+        path = root / split / label / f"{number:04d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, render_clip(CLASSES[label], rng, num_frames, size), fps)
+        progress(done, len(clips))
+    return root

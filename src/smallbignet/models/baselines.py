@@ -1,0 +1,61 @@
+"""What the paper compares SmallBig with, as pieces that a block spec names. All map (N, C, T, H, W) to the same shape."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class TemporalShift(nn.Module):
+    """Moves an eighth of the channels one frame back and an eighth one frame on (TSM: J. Lin et al., ICCV 2019).
+
+    Frames that would come from outside the clip are zero.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        fold = x.shape[1] // 8
+        back, on, still = x.split([fold, fold, x.shape[1] - 2 * fold], dim=1)
+        back = F.pad(back[:, :, 1:], (0, 0, 0, 0, 0, 1))
+        on = F.pad(on[:, :, :-1], (0, 0, 0, 0, 1, 0))
+        return torch.cat([back, on, still], dim=1)
+
+
+class NonLocal(nn.Module):
+    """`x + BN(W_o sum_k s_k W_g x_k)`, s the softmax of embedded dot products over all positions (Eq. 3).
+
+    Embedded Gaussian, half the channels inside, no sub-sampling of keys and values (X. Wang et al., CVPR 2018). The scale of
+    the BN starts at zero, as there.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.theta, self.phi, self.g = (nn.Conv3d(channels, channels // 2, 1) for _ in range(3))
+        self.out = nn.Conv3d(channels // 2, channels, 1)
+        self.bn = nn.BatchNorm3d(channels)
+        nn.init.zeros_(self.bn.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (f(x).flatten(2).mT for f in (self.theta, self.phi, self.g))  # (N, T*H*W, C/2)
+        y = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return x + self.bn(self.out(y.mT.unflatten(2, x.shape[2:])))
+
+
+class SqueezeExcite(nn.Module):
+    """`x + BN(x * sigmoid(conv2(relu(conv1(g)))))`, g the mean over T, H and W: Table 9's "simple" extra unit.
+
+    The squeeze (C to C/4) is the default extra unit's. The paper leaves the pooling open; the mean and the ReLU are J. Hu et
+    al.'s (CVPR 2018). The BN, whose scale starts at zero, keeps the network equal to its parent at the start.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(channels, channels // 4, 1, bias=False)
+        self.conv2 = nn.Conv3d(channels // 4, channels, 1, bias=False)
+        self.bn = nn.BatchNorm3d(channels)
+        nn.init.zeros_(self.bn.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        squeezed = x.mean(dim=(2, 3, 4), keepdim=True)  # (N, C, 1, 1, 1)
+        attention = self.conv2(F.relu(self.conv1(squeezed))).sigmoid()
+        return x + self.bn(x * attention)

@@ -1,0 +1,37 @@
+"""What a network costs: parameters and multiply-accumulates, counted without memory or arithmetic on torch's meta device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """A network's cost for one clip.
+
+    Attributes:
+        params: number of parameters.
+        macs: multiply-accumulates of all convolutions, linear layers and attention products.
+        conv_macs: those of convolutions alone, which is what the paper's "GFlops" count.
+    """
+
+    params: int
+    macs: int
+    conv_macs: int
+
+
+def complexity(build: Callable[[], nn.Module], clip_len: int = 8, size: int = 224) -> Complexity:
+    """The cost of the network that `build` returns, for a clip (1, 3, clip_len, size, size)."""
+    with torch.device("meta"), torch.no_grad():
+        model = build().eval()
+        counter = FlopCounterMode(display=False)
+        with counter:
+            model(torch.empty(1, 3, clip_len, size, size))
+    flops = counter.get_flop_counts()["Global"]
+    conv = sum(count for op, count in flops.items() if "convolution" in str(op))
+    return Complexity(sum(p.numel() for p in model.parameters()), sum(flops.values()) // 2, conv // 2)

@@ -1,0 +1,257 @@
+"""SmallBigNet in the paper's order: the unit (Eq. 2), the extra unit (Fig. 2f), the block (Fig. 2), the network (Table 1).
+
+X. Li, Y. Wang, Z. Zhou, Y. Qiao, "SmallBigNet: Integrating Core and Contextual Views for Video Classification", CVPR 2020.
+Section, equation, figure and table numbers below are that paper's. Everything is NCTHW: (N, C, T, H, W).
+
+What is worth noticing:
+- A big view is a max pooling of stride 1 in front of the SAME convolution that the small view passes through, with a batch
+  normalisation of its own. It adds no weights but that normalisation's, and nothing at all at the start: its scale is zero,
+  so a new SmallBigNet answers exactly as the 2-D network whose weights it was given.
+- Nothing depends on the clip's length or size: T in "Tx3x3" is the T of the input.
+- Without a 3x1x1 convolution, every temporal operation is symmetric: a clip and its reversal get the same logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
+
+Views = tuple[str | None, str | None, str | None]
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """One residual block of Fig. 2 and Tables 2-9. The default is the 2-D block of Fig. 2a.
+
+    Attributes:
+        views: the big view's pooling window in front of each of the three convolutions, such as "3x3x3" or "Tx3x3" (T: all
+            frames); None where the convolution has a small view only.
+        temporal: temporal extent of the first convolution, 1 or 3 (Fig. 2b).
+        extra: what stands in front of the block: None, "smallbig" (Fig. 2f) or "se" (Table 9's simple version).
+        pool: "max" or "avg" (Table 6).
+        shared: whether both views share the convolution (Table 6).
+        single_bn: one normalisation of the sum instead of one a view (Table 6). Then it takes only one convolution, of the
+            summed views, and the network no longer starts as its 2-D parent.
+        shift: temporal shift in front of the first convolution (TSM).
+        nonlocal_after: a non-local operation behind the block (Eq. 3).
+    """
+
+    views: Views = (None, None, None)
+    temporal: int = 1
+    extra: str | None = None
+    pool: str = "max"
+    shared: bool = True
+    single_bn: bool = False
+    shift: bool = False
+    nonlocal_after: bool = False
+
+
+def pool_view(x: Tensor, window: str, pool: str = "max") -> Tensor:
+    """The contexts around every position: pooling of stride 1 over a T x H x W window, such as "3x3x3" (Section 3).
+
+    Args:
+        x: (N, C, T, H, W).
+        window: odd extents. "T" stands for all frames: then the result has one temporal position, (N, C, 1, H, W).
+        pool: "max", or "avg", which leaves the padding out of the mean.
+    """
+    t, h, w = window.split("x")
+    kernel = (x.shape[2] if t == "T" else int(t), int(h), int(w))
+    padding = (0 if t == "T" else kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+    if pool == "max":
+        return F.max_pool3d(x, kernel, stride=1, padding=padding)
+    return F.avg_pool3d(x, kernel, stride=1, padding=padding, count_include_pad=False)
+
+
+class SmallBigUnit(nn.Module):
+    """A convolution that sees a small and a big view: `BN(conv(x)) + BN_big(conv(pool(x)))` (Eq. 2, Section 6 "Training").
+
+    Without a big view it is a convolution and its normalisation.
+
+    Args:
+        kernel: extents (t, h, w), odd; padded to keep the size.
+        stride: spatial stride, of both views.
+        view: window of the big view's pooling, or None.
+        spec: how the views are combined (pool, shared, single_bn).
+    """
+
+    def __init__(self, cin: int, cout: int, kernel: tuple[int, int, int], stride: int, view: str | None, spec: BlockSpec):
+        super().__init__()
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        conv = partial(nn.Conv3d, cin, cout, kernel, stride=(1, stride, stride), padding=padding, bias=False)
+        self.view, self.pool, self.single_bn = view, spec.pool, spec.single_bn
+        self.conv = conv()
+        self.bn = nn.BatchNorm3d(cout)
+        self.conv_big = conv() if view and not (spec.shared or spec.single_bn) else None
+        self.bn_big = zero_scale(nn.BatchNorm3d(cout)) if view and not spec.single_bn else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, C', T, H/stride, W/stride), before the ReLU."""
+        if self.view is None:
+            return self.bn(self.conv(x))
+        big = pool_view(x, self.view, self.pool)  # (N, C, T or 1, H, W)
+        if self.bn_big is None:
+            return self.bn(self.conv(x + big))  # a convolution of the sum is the sum of the convolutions
+        return self.bn(self.conv(x)) + self.bn_big((self.conv_big or self.conv)(big))
+
+
+class ExtraUnit(nn.Module):
+    """`x + BN(conv2(conv1(x) * sigmoid(conv1(g))))`, g the maximum over T, H and W: a global big view (Fig. 2f).
+
+    `conv1` (C to C/4) is shared by the two views, the whole clip's acting as a channel-wise attention.
+    """
+
+    def __init__(self, channels: int, shared: bool = True):
+        super().__init__()
+        self.conv1 = nn.Conv3d(channels, channels // 4, 1, bias=False)
+        self.conv1_big = None if shared else nn.Conv3d(channels, channels // 4, 1, bias=False)
+        self.conv2 = nn.Conv3d(channels // 4, channels, 1, bias=False)
+        self.bn = zero_scale(nn.BatchNorm3d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> the same shape."""
+        big = x.amax(dim=(2, 3, 4), keepdim=True)  # (N, C, 1, 1, 1)
+        attention = (self.conv1_big or self.conv1)(big).sigmoid()  # (N, C/4, 1, 1, 1)
+        return x + self.bn(self.conv2(self.conv1(x) * attention))
+
+
+class Bottleneck(nn.Module):
+    """A residual block of three convolutions, any of Fig. 2a-f or of the networks the paper compares with.
+
+    Args:
+        cin: input channels.
+        mid: channels of the middle convolution; the output has four times as many.
+        stride: spatial stride of the middle convolution.
+    """
+
+    def __init__(self, cin: int, mid: int, stride: int, spec: BlockSpec):
+        super().__init__()
+        cout, (view1, view2, view3) = 4 * mid, spec.views
+        self.extra = {"smallbig": partial(ExtraUnit, shared=spec.shared), "se": SqueezeExcite, None: nn.Identity}[spec.extra](
+            cin
+        )
+        self.shift = TemporalShift() if spec.shift else nn.Identity()
+        self.unit1 = SmallBigUnit(cin, mid, (spec.temporal, 1, 1), 1, view1, spec)
+        self.unit2 = SmallBigUnit(mid, mid, (1, 3, 3), stride, view2, spec)
+        self.unit3 = SmallBigUnit(mid, cout, (1, 1, 1), 1, view3, spec)
+        same = cin == cout and stride == 1
+        self.shortcut = nn.Identity() if same else SmallBigUnit(cin, cout, (1, 1, 1), stride, None, spec)
+        self.nonlocal_after = NonLocal(cout) if spec.nonlocal_after else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, 4 mid, T, H/stride, W/stride)."""
+        x = self.extra(x)
+        y = F.relu(self.unit1(self.shift(x)))  # (N, mid, T, H, W)
+        y = F.relu(self.unit2(y))  # (N, mid, T, H/stride, W/stride)
+        y = F.relu(self.unit3(y) + self.shortcut(x))
+        return self.nonlocal_after(y)
+
+
+class SmallBigNet(nn.Module):
+    """The video ResNet of Table 1, each of its four stages made of one kind of block.
+
+    Args:
+        depths: number of blocks in res2, res3, res4, res5.
+        stages: block spec of each.
+        width: channels of the first convolution; 64 is the paper's.
+        drop_rate: dropout in front of the classifier, in training.
+    """
+
+    def __init__(
+        self,
+        depths: tuple[int, int, int, int],
+        stages: tuple[BlockSpec, BlockSpec, BlockSpec, BlockSpec],
+        num_classes: int = 400,
+        width: int = 64,
+        drop_rate: float = 0.0,
+    ):
+        super().__init__()
+        self.drop_rate, self.grad_checkpointing = drop_rate, False
+        self.stem = SmallBigUnit(3, width, (1, 7, 7), 2, None, BlockSpec())
+        cin = width
+        for number, (depth, spec) in enumerate(zip(depths, stages, strict=True)):
+            mid, stride = width * 2**number, 1 if number == 0 else 2
+            blocks = [Bottleneck(cin if i == 0 else 4 * mid, mid, stride if i == 0 else 1, spec) for i in range(depth)]
+            self.add_module(f"res{number + 2}", nn.Sequential(*blocks))
+            cin = 4 * mid
+        self.num_features = cin
+        self.fc: nn.Module = nn.Identity()
+        self._init_convolutions()
+        self.reset_classifier(num_classes)
+
+    def _init_convolutions(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, T, H, W), normalised frames, any T, H and W -> logits (N, num_classes)."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(N, 3, T, H, W) -> (N, num_features, T, H/32, W/32)."""
+        x = F.relu(self.stem(x))  # (N, width, T, H/2, W/2)
+        x = F.max_pool3d(x, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))  # (N, width, T, H/4, W/4)
+        for stage in self.stages():
+            for block in stage:
+                if self.grad_checkpointing and torch.is_grad_enabled():
+                    contexts = partial(recompute_contexts, block)
+                    x = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+                else:
+                    x = block(x)
+        return x
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """(N, num_features, T, H, W) -> logits (N, num_classes), or the pooled (N, num_features) where `pre_logits`."""
+        x = F.dropout(x.mean(dim=(2, 3, 4)), self.drop_rate, self.training)
+        return x if pre_logits else self.fc(x)
+
+    def stages(self) -> Iterator[nn.Sequential]:
+        """res2, res3, res4, res5."""
+        return (self.get_submodule(f"res{number}") for number in range(2, 6))  # type: ignore[return-value]
+
+    def get_classifier(self) -> nn.Module:
+        return self.fc
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """A new classifier with random weights; with 0 classes the network answers its pooled features."""
+        self.num_classes = num_classes
+        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        if num_classes:
+            nn.init.normal_(self.fc.weight, std=0.01)
+            nn.init.zeros_(self.fc.bias)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep only each block's input for the backward pass and compute the block again there: less memory, more time."""
+        self.grad_checkpointing = enable
+
+
+def zero_scale(bn: nn.BatchNorm3d) -> nn.BatchNorm3d:
+    """Start a branch at nothing: "we initialize its scale parameter as zero" (Section 6, "Training")."""
+    nn.init.zeros_(bn.weight)
+    return bn
+
+
+def recompute_contexts(block: nn.Module):
+    """The contexts of a checkpointed block's two passes: the second must not count the batch in the BNs once more."""
+    return nullcontext(), _frozen_statistics(block)
+
+
+@contextmanager
+def _frozen_statistics(block: nn.Module) -> Iterator[None]:
+    norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm3d) and m.training]
+    for bn in norms:
+        bn.track_running_stats = False
+    try:
+        yield
+    finally:
+        for bn in norms:
+            bn.track_running_stats = True

@@ -1,0 +1,110 @@
+"""The named networks: a depth and one block spec a stage. Every row of the paper's Tables 2-9 is a line of text here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from fnmatch import fnmatch
+
+from smallbignet.errors import SmallBigError
+from smallbignet.models.smallbig import BlockSpec, SmallBigNet
+
+DEPTHS = {23: (1, 2, 3, 1), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # Table 1; R101 as in ResNet
+
+BLOCKS: dict[str, BlockSpec] = {
+    "2d": BlockSpec(),  # Fig. 2a
+    "3d": BlockSpec(temporal=3),  # Fig. 2b
+    **{f"smallbig_{w}": BlockSpec((w, None, None)) for w in ("3x1x1", "3x3x3", "3x5x5", "3x7x7", "Tx3x3")},  # 2c, 2d, Table 4
+    "smallbig_3x3x3_Tx3x3": BlockSpec(("3x3x3", None, "Tx3x3")),  # Table 5: first and third layer
+    "typical": BlockSpec(("3x3x3", "3x3x3", "Tx3x3")),  # Fig. 2e
+    "full": BlockSpec(("3x3x3", "3x3x3", "Tx3x3"), extra="smallbig"),  # Fig. 2f
+    "nonlocal": BlockSpec(nonlocal_after=True),  # Table 7
+    "tsm": BlockSpec(shift=True),
+}
+
+CHANGES: dict[str, Mapping] = {
+    "extra": {"extra": "smallbig"},
+    "se": {"extra": "se"},  # Table 9
+    "avg": {"pool": "avg"},  # Table 6
+    "unshared": {"shared": False},  # Table 6
+    "singlebn": {"single_bn": True},  # Table 6
+}
+
+NETWORKS: dict[str, tuple[int, tuple[str, str, str, str]]] = {
+    "c2d_r23": (23, ("2d", "2d", "2d", "2d")),
+    "c2d_r50": (50, ("2d", "2d", "2d", "2d")),
+    "c2d_r101": (101, ("2d", "2d", "2d", "2d")),
+    "i3d_r23": (23, ("3d", "3d", "3d", "3d")),
+    "i3d_r50": (50, ("3d", "3d", "3d", "3d")),
+    "slowonly_r50": (50, ("2d", "2d", "3d", "3d")),
+    "nonlocal_r23": (23, ("2d", "nonlocal", "nonlocal", "2d")),
+    "tsm_r50": (50, ("tsm", "tsm", "tsm", "tsm")),
+    "smallbig_r23": (23, ("2d", "full", "full", "full")),
+    "smallbig_r50": (50, ("2d", "full", "full", "full")),
+    "smallbig_r101": (101, ("2d", "typical", "typical", "typical")),
+    "smallbig_slowonly_r50": (50, ("2d", "2d+extra", "3d+extra", "3d+extra")),  # Section 6.2
+}
+
+
+def block_spec(name: str) -> BlockSpec:
+    """The block of a name: one of `BLOCKS`, then changes from `CHANGES` behind plus signs, such as "full+avg" or "3d+extra".
+
+    Raises:
+        SmallBigError: the name isn't known.
+    """
+    base, *changes = name.split("+")
+    if base not in BLOCKS:
+        raise SmallBigError(f"unknown block; known: {', '.join(BLOCKS)}", base)
+    for change in changes:
+        if change not in CHANGES:
+            raise SmallBigError(f"unknown change of a block; known: {', '.join(CHANGES)}", name)
+    fields: dict = {}
+    for change in changes:
+        fields |= CHANGES[change]
+    return replace(BLOCKS[base], **fields)
+
+
+def create_model(
+    name: str,
+    num_classes: int = 400,
+    *,
+    stages: Sequence[str | BlockSpec] | None = None,
+    width: int = 64,
+    drop_rate: float = 0.0,
+    weights: str | None = None,
+) -> SmallBigNet:
+    """A network by name: (N, 3, T, H, W) -> (N, num_classes), any T, H and W.
+
+    Args:
+        name: one of `list_models()`.
+        stages: other blocks for res2, res3, res4 and res5: names (see `block_spec`) or specs.
+        width: channels of the first convolution; 64 is the paper's. A multiple of 8.
+        drop_rate: dropout in front of the classifier, in training.
+        weights: None for random ones, "imagenet" for torchvision's ResNet of that depth (downloaded, then cached).
+
+    Raises:
+        SmallBigError: an unknown name, not four stages, a width that isn't a multiple of 8.
+    """
+    if name not in NETWORKS:
+        close = get_close_matches(name, NETWORKS, n=3, cutoff=0.4) or NETWORKS
+        raise SmallBigError(f"unknown network; did you mean {', '.join(close)}? `smallbig models` lists all", name)
+    depth, named = NETWORKS[name]
+    blocks = tuple(s if isinstance(s, BlockSpec) else block_spec(s) for s in (stages or named))
+    if len(blocks) != 4:
+        raise SmallBigError("a network has four stages (res2 to res5): give four blocks", f"{len(blocks)} given")
+    if width < 8 or width % 8:
+        raise SmallBigError("width must be a multiple of 8", width)
+    model = SmallBigNet(DEPTHS[depth], blocks, num_classes, width, drop_rate)
+    if weights == "imagenet":
+        from smallbignet.weights.imagenet import load_imagenet
+
+        load_imagenet(model, depth)
+    elif weights is not None:
+        raise SmallBigError('weights must be "imagenet" or nothing; `load_model` reads a model directory', weights)
+    return model
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the networks that match a shell pattern, such as "smallbig*"."""
+    return [name for name in NETWORKS if fnmatch(name, pattern)]

@@ -1,0 +1,101 @@
+"""`smallbig predict`: labels with scores for video files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from glob import glob
+from pathlib import Path
+
+from rich.table import Table
+
+from smallbignet.classifier import Prediction, VideoClassifier
+from smallbignet.data.annotations import find_videos
+from smallbignet.errors import SmallBigError, VideoError
+from smallbignet.progress import bar, console
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a file got: predictions, best first, or the reason why it could not be read."""
+
+    path: str
+    predictions: list[Prediction]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One answer a file, in the order given."""
+
+    answers: list[Answer]
+
+    @property
+    def exit_status(self) -> int:
+        """1 where a file could not be read."""
+        return int(any(answer.error for answer in self.answers))
+
+    def report(self) -> list[dict]:
+        return [asdict(answer) for answer in self.answers]
+
+
+def predict(
+    model: str, videos: list[str], *, top: int = 5, views: str = "auto", device: str = "", precision: str = "fp32"
+) -> Answers:
+    """Answers labels with scores for video files.
+
+    Args:
+        model: a model or run directory.
+        videos: files, folders (all videos below, by suffix) or glob patterns.
+        top: how many labels.
+        views: clips x crops, such as 10x3; "auto" is the model's own, with more clips where a long video needs them.
+        device: cpu, cuda, ...; a GPU where there is one if not given.
+        precision: fp32 or bf16.
+
+    Raises:
+        SmallBigError: no such model, or nothing of that name.
+    """
+    paths = find_files(videos)
+    classifier = VideoClassifier(model, device=device or None, precision=precision)
+    answers = []
+    with bar("predict", len(paths), "videos") as progress:
+        for path in paths:
+            try:
+                answers.append(Answer(path, classifier.predict(path, top, views)))
+            except VideoError as error:
+                answers.append(Answer(path, [], error.what))
+                console.print(f"unreadable: {path}: {error.what}")
+            progress.advance()
+    return Answers(answers)
+
+
+def find_files(names: Iterable[str]) -> list[str]:
+    """The files that names stand for: files themselves, folders (all videos below), glob patterns; each once.
+
+    Raises:
+        SmallBigError: a name that stands for nothing.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if Path(name).is_file():
+            matches = [name]
+        elif Path(name).is_dir():
+            matches = [str(path) for path in find_videos(Path(name))]
+        else:
+            matches = sorted(path for path in glob(name, recursive=True) if Path(path).is_file())
+        if not matches:
+            raise SmallBigError("no video of this name", name)
+        found |= dict.fromkeys(matches)
+    return list(found)
+
+
+def show(result: Answers) -> Table:
+    """A row a file: labels with scores."""
+    table = Table("video", "label", "score")
+    for answer in result.answers:
+        for i, prediction in enumerate(answer.predictions):
+            table.add_row(answer.path if i == 0 else "", prediction.label, f"{prediction.score:.3f}")
+        if answer.error:
+            table.add_row(answer.path, f"unreadable: {answer.error}", "")
+        table.add_section()
+    return table

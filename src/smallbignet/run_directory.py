@@ -1,0 +1,96 @@
+"""A run directory: what a training run leaves behind and goes on from.
+
+config.yaml       all settings, as a recipe
+metrics.jsonl     two lines an epoch, one of training and one of validation
+best/ last/       model directories
+state/            what the run resumes from
+report.json curves.png tensorboard/
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from smallbignet import plots
+from smallbignet.errors import SmallBigError
+from smallbignet.files import recovered
+from smallbignet.settings import TrainConfig
+
+# settings that may differ when a run is resumed: they don't change what is computed
+FREE = {"run": {"dir", "device", "workers", "save_steps"}, "data": {"root", "backend", "max_unreadable"}}
+
+
+class RunDirectory:
+    """The files of one run."""
+
+    def __init__(self, path: str):
+        self.path = Path(path)
+        self.best, self.last, self.state = (self.path / name for name in ("best", "last", "state"))
+        self.board: Any = None
+
+    def find_state(self, config: TrainConfig, resume: bool) -> Path | None:
+        """The state to go on from; None for a new run, and for one that was stopped before it saved any.
+
+        Raises:
+            SmallBigError: a run is there and isn't to be resumed; or nothing is, or a run with other settings.
+        """
+        settings = self.path / "config.yaml"
+        if not resume:
+            if settings.exists():
+                raise SmallBigError("this directory holds a run: add --resume to go on, or choose another run.dir", self.path)
+            return None
+        if not settings.exists():
+            raise SmallBigError("no run to resume in this directory", self.path)
+        if changed := changed_settings(settings, config):
+            raise SmallBigError(f"the run to resume was started with other settings: {', '.join(changed)}", settings)
+        return recovered(self.state)
+
+    def start(self, config: TrainConfig, epochs_done: int) -> None:
+        """Writes the settings, and drops what an interrupted epoch has written."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        kept = [line for line in self.metrics() if line["epoch"] <= epochs_done]
+        (self.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        with suppress(ImportError):  # an extra
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(self.path / "tensorboard"), purge_step=epochs_done + 1)
+
+    def log(self, line: dict) -> None:
+        """Appends a line of metrics: epoch, split and figures."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self.board:
+            for key in line.keys() - {"epoch", "split"}:
+                self.board.add_scalar(f"{line['split']}/{key}", line[key], line["epoch"])
+
+    def metrics(self) -> list[dict]:
+        """All lines of metrics; one that was cut off by a kill is left out."""
+        lines = []
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+                lines.append(json.loads(line))
+        return lines
+
+    def finish(self, report: dict) -> None:
+        """Writes the report and the curves."""
+        (self.path / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        plots.curves(self.metrics(), self.path / "curves.png")
+        if self.board:
+            self.board.close()
+
+
+def changed_settings(file: Path, config: TrainConfig) -> list[str]:
+    """The settings of a run's file, "section.key value", that differ from `config` in what they compute."""
+    before, now = yaml.safe_load(file.read_text(encoding="utf-8")), yaml.safe_load(config.to_yaml())
+    return [
+        f"{section}.{key} {before.get(section, {}).get(key)}"
+        for section, values in now.items()
+        for key, value in values.items()
+        if key not in FREE.get(section, ()) and before.get(section, {}).get(key) != value
+    ]

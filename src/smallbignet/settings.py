@@ -1,0 +1,161 @@
+"""The settings of a training run, as a recipe (YAML) writes them and the command line overrides them: --section.key value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from smallbignet.data.datasets import DataSpec
+from smallbignet.data.sampling import ClipSpec
+from smallbignet.data.transforms import InputSpec
+from smallbignet.errors import SmallBigError
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The network.
+
+    Attributes:
+        name: one of those that `smallbig models` lists.
+        stages: other blocks for res2, res3, res4 and res5, such as [2d, full+avg, full+avg, full+avg].
+        width: channels of the first convolution; 64 is the paper's.
+        drop_rate: dropout in front of the classifier.
+        weights: to start from: "imagenet", a model directory, or nothing for random ones.
+    """
+
+    name: str = "smallbig_r50"
+    stages: list[str] | None = None
+    width: int = 64
+    drop_rate: float = 0.5
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class OptimSpec:
+    """SGD and its schedule.
+
+    Attributes:
+        epochs: passes over the training videos.
+        batch_size: clips an optimizer step, over all processes and accumulated parts.
+        accumulate: parts that a batch is computed in, to save memory.
+        lr: learning rate at its highest.
+        momentum: of SGD.
+        nesterov: Nesterov's momentum.
+        weight_decay: on all parameters.
+        schedule: "cosine" to zero, or "step": times `gamma` at each of `milestones`.
+        milestones: epochs.
+        gamma: factor of a step.
+        warmup_epochs: of linear rise from zero.
+        label_smoothing: share of the target spread over all classes.
+        clip_grad: largest norm of the gradient; 0 for no limit.
+        ema_decay: of an exponential moving average of the weights, which is then what is validated and kept; 0 for none.
+    """
+
+    epochs: int = 30
+    batch_size: int = 16
+    accumulate: int = 1
+    lr: float = 0.01
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    schedule: Literal["cosine", "step"] = "cosine"
+    milestones: list[int] = field(default_factory=list)
+    gamma: float = 0.1
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    clip_grad: float = 0.0
+    ema_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Where and how it runs.
+
+    Attributes:
+        dir: the run directory: settings, metrics, the best and the last model, the state to resume from.
+        seed: of the weights, the batches, the crops and the dropout.
+        device: "cpu", "cuda"; a GPU where there is one if not given.
+        precision: "fp32", "bf16" or "fp16" (a GPU's, with gradient scaling).
+        workers: processes that decode, a training process; -1 takes all cores but one.
+        grad_checkpointing: compute each block again for the backward pass: less memory, more time.
+        channels_last: channels_last_3d memory format: 2 to 3 times faster on a processor, the same answers.
+        save_steps: optimizer steps between two states to resume from; one is saved after every epoch besides.
+        val_views: clips x crops of the validation after each epoch.
+        views: clips x crops that the model directory will name for tests.
+    """
+
+    dir: str = "runs/latest"
+    seed: int = 0
+    device: str = ""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    workers: int = -1
+    grad_checkpointing: bool = False
+    channels_last: bool = True
+    save_steps: int = 500
+    val_views: str = "1x1"
+    views: str = "10x3"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All settings of a training run."""
+
+    model: NetworkSpec = field(default_factory=NetworkSpec)
+    data: DataSpec = field(default_factory=DataSpec)
+    clip: ClipSpec = field(default_factory=ClipSpec)
+    input: InputSpec = field(default_factory=InputSpec)
+    optim: OptimSpec = field(default_factory=OptimSpec)
+    run: RunSpec = field(default_factory=RunSpec)
+
+    def to_yaml(self) -> str:
+        """A recipe that says the same."""
+        plain = asdict(self)
+        plain["input"] = {key: list(v) if isinstance(v, tuple) else v for key, v in plain["input"].items()}
+        return yaml.safe_dump(plain, sort_keys=False)
+
+
+def settings_parser(**kwargs) -> ArgumentParser:
+    """A parser of `TrainConfig`: --config RECIPE.yaml, then --section.key value."""
+    parser = ArgumentParser(exit_on_error=False, **kwargs)
+    parser.add_argument("--config", action="config", help="a recipe, instead of naming it first")
+    parser.add_class_arguments(TrainConfig, None)
+    return parser
+
+
+def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """The settings of a recipe, with some of them changed.
+
+    Args:
+        recipe: a shipped recipe's name, or a YAML file.
+        overrides: as on the command line: "--optim.lr", "0.01", ...
+
+    Raises:
+        SmallBigError: no such recipe or setting, or a value of another kind.
+    """
+    parser = settings_parser()
+    try:
+        values = parser.parse_args(["--config", str(recipe_path(recipe)), *overrides])
+    except ArgumentError as error:
+        raise SmallBigError(" ".join(str(error).split()), recipe) from error
+    values = parser.instantiate(values)
+    return TrainConfig(**{name: getattr(values, name) for name in TrainConfig.__dataclass_fields__})
+
+
+def recipe_path(recipe: str) -> Path:
+    """The YAML file of a shipped recipe's name, or the file itself."""
+    shipped = Path(str(files("smallbignet"))) / "recipes" / f"{recipe}.yaml"
+    for path in (Path(recipe), shipped):
+        if path.is_file():
+            return path
+    raise SmallBigError(f"no such recipe; shipped: {', '.join(shipped_recipes())}; or give a YAML file", recipe)
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes in the package."""
+    return sorted(path.stem for path in (Path(str(files("smallbignet"))) / "recipes").glob("*.yaml"))

@@ -1,0 +1,380 @@
+"""`smallbig train`: SGD on labelled videos, on Hugging Face Accelerate: one device, several, or several machines.
+
+A run can be killed at any moment and resumed: what a step does depends on the settings, the step's number and the weights
+alone. Batches, crops and dropout are drawn from (seed, epoch, ...), the learning rate is a function of the step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from rich.table import Table
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from smallbignet import __version__
+from smallbignet.classifier import VideoClassifier
+from smallbignet.data.datasets import Batch, TrainClips, epoch_batches, make_loader, read_split
+from smallbignet.data.transforms import to_input
+from smallbignet.errors import SmallBigError, WorkError
+from smallbignet.evaluate import Evaluation, score_videos
+from smallbignet.files import fresh_folder, fresh_name, install
+from smallbignet.models.directory import ModelConfig, load_config, load_model, save_model
+from smallbignet.models.smallbig import SmallBigNet
+from smallbignet.models.zoo import create_model
+from smallbignet.progress import bar, console
+from smallbignet.run_directory import RunDirectory
+from smallbignet.settings import OptimSpec, TrainConfig
+
+
+@dataclass
+class Progress:
+    """How far a run is: what it resumes from, besides weights and momentum.
+
+    Attributes:
+        epoch: epochs done.
+        batch: optimizer steps done in the current one.
+        totals: of the current epoch: loss summed over clips, correct clips, clips.
+        best: top-1 of the best validation, 0 to 1, and its epoch (from 1).
+        last: top-1 of the last validation.
+        val_videos: videos it could read.
+        unreadable: reason of each training video that could not be read, by path.
+        val_unreadable: likewise of validation videos.
+        seconds: spent in training so far.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    best: tuple[float, int] = (-1.0, 0)
+    last: float = -1.0
+    val_videos: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    val_unreadable: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a finished run has to say; `report.json` in the run directory.
+
+    Attributes:
+        directory: the run directory; `best` in it is a model directory.
+        best_top1: best top-1 on the validation videos, 0 to 1.
+        best_epoch: counted from 1.
+        last_top1: after the last epoch.
+        epochs: trained in all.
+        clips_per_second: trained on, validation left out.
+        seconds: of training, over all resumptions.
+        train_videos: number of videos.
+        val_videos: number of videos that could be read.
+        unreadable: reason of each training or validation video that could not be read, by path.
+    """
+
+    directory: str
+    best_top1: float
+    best_epoch: int
+    last_top1: float
+    epochs: int
+    clips_per_second: float
+    seconds: float
+    train_videos: int
+    val_videos: int
+    unreadable: dict[str, str]
+
+
+def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:
+    """Trains a video classifier; see `smallbignet.settings` for all settings.
+
+    Args:
+        config: the settings.
+        resume: go on where the run in `run.dir` stopped, however it stopped.
+
+    Raises:
+        SmallBigError: settings or data that can't work; a run directory that is in use, or has nothing to resume.
+        WorkError: too many unreadable videos, or a loss that is no longer a number.
+    """
+    return Trainer(config, resume).run()
+
+
+def learning_rate(optim: OptimSpec, epoch: float) -> float:
+    """The learning rate after `epoch` epochs, a fraction included."""
+    if epoch < optim.warmup_epochs:
+        return optim.lr * epoch / optim.warmup_epochs
+    if optim.schedule == "step":
+        return optim.lr * optim.gamma ** sum(epoch >= milestone for milestone in optim.milestones)
+    share = (epoch - optim.warmup_epochs) / max(optim.epochs - optim.warmup_epochs, 1e-9)
+    return optim.lr * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def build_network(config: TrainConfig, num_classes: int) -> tuple[SmallBigNet, dict[str, Any]]:
+    """The network to train, with the weights it starts from, and the arguments of `create_model` that rebuild it."""
+    spec = config.model
+    how = {
+        "name": spec.name,
+        "num_classes": num_classes,
+        "stages": spec.stages,
+        "width": spec.width,
+        "drop_rate": spec.drop_rate,
+    }
+    if spec.weights in ("", "imagenet"):
+        return create_model(**how, weights=spec.weights or None), how
+    model, state = create_model(**how), load_model(spec.weights).state_dict()
+    if load_config(spec.weights).network["num_classes"] != num_classes:
+        state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    if unexpected or any(not key.startswith("fc.") for key in missing):
+        raise SmallBigError(f"the model to start from is another network than {spec.name}", spec.weights)
+    return model, how
+
+
+class Trainer:
+    """One run: its data, its network, its optimizer, and where it stands."""
+
+    def __init__(self, config: TrainConfig, resume: bool):
+        self.config, self.optim, self.run_spec = config, config.optim, config.run
+        self.accelerator = make_accelerator(config)
+        self.directory = RunDirectory(config.run.dir)
+        self.train_set, self.val_set = read_split(config.data)
+        self._check_batch()
+        torch.manual_seed(config.run.seed)
+        model, network = build_network(config, len(self.train_set.classes))
+        model.set_grad_checkpointing(config.run.grad_checkpointing)
+        self.memory_format = torch.channels_last_3d if config.run.channels_last else torch.contiguous_format
+        model = model.to(self.accelerator.device, memory_format=self.memory_format)
+        self.ema = None
+        if self.optim.ema_decay:
+            self.ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.optim.ema_decay), use_buffers=True)
+            self.accelerator.register_for_checkpointing(self.ema)
+        sgd = torch.optim.SGD(
+            model.parameters(),
+            lr=self.optim.lr,
+            momentum=self.optim.momentum,
+            nesterov=self.optim.nesterov,
+            weight_decay=self.optim.weight_decay,
+        )
+        self.model, self.optimizer = self.accelerator.prepare(model, sgd)
+        self.progress = Progress()
+        self.accelerator.register_for_checkpointing(self.progress)
+        source = {"source": "smallbig train", "smallbignet": __version__, "started from": config.model.weights or "random"}
+        self.model_config = ModelConfig(network, self.train_set.classes, config.clip, config.input, config.run.views, source)
+        state = self.directory.find_state(config, resume)
+        self.accelerator.wait_for_everyone()
+        if state:
+            self.accelerator.load_state(str(state))
+        if self.is_main:
+            self.directory.start(config, self.progress.epoch)
+
+    @property
+    def is_main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(len(self.train_set) // self.optim.batch_size, 1)
+
+    @property
+    def clips_per_epoch(self) -> int:
+        return self.steps_per_epoch * min(self.optim.batch_size, len(self.train_set))
+
+    def run(self) -> TrainReport:
+        """Trains what is left of the run."""
+        progress, clips = self.progress, self.clips_per_epoch
+        done = progress.epoch * clips + progress.batch * clips // self.steps_per_epoch
+        with bar("train", self.optim.epochs * clips, "clips", done, visible=self.is_main) as self.bar:
+            while progress.epoch < self.optim.epochs:
+                self._train_epoch()
+                self._finish_epoch()
+        return self._report()
+
+    def _train_epoch(self) -> None:
+        self.model.train()
+        started, progress = time.monotonic(), self.progress
+        # the totals stay on the device: reading them at every step would make it wait
+        totals = torch.tensor(progress.totals, device=self.accelerator.device)
+        for parts in self._batches():
+            epoch = progress.epoch + progress.batch / self.steps_per_epoch
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(self.optim, epoch)
+            torch.manual_seed(self._dropout_seed())
+            for batch in parts:
+                totals += self._step(batch)
+                self._note_unreadable(batch)
+            if self.ema:
+                self.ema.update_parameters(self.accelerator.unwrap_model(self.model))
+            progress.batch += 1
+            last = progress.batch == self.steps_per_epoch
+            if progress.batch % 10 == 0 or last:
+                self._check_loss(totals)
+            self.bar.advance(
+                sum(len(batch.rows) for batch in parts) * self.accelerator.num_processes,
+                f"epoch {progress.epoch + 1}/{self.optim.epochs}",
+            )
+            if last or progress.batch % self.run_spec.save_steps == 0:
+                progress.totals = totals.tolist()
+                progress.seconds, started = progress.seconds + time.monotonic() - started, time.monotonic()
+                if not last:
+                    self._save_state()
+
+    def _batches(self) -> Iterator[list[Batch]]:
+        """The rest of the epoch, each batch as this process's share of it, in `accumulate` parts."""
+        process, processes, parts = self.accelerator.process_index, self.accelerator.num_processes, self.optim.accumulate
+        batches = epoch_batches(len(self.train_set), self.optim.batch_size, self.run_spec.seed, self.progress.epoch)
+        mine = [batch[process::processes] for batch in batches[self.progress.batch :]]
+        keys = [batch[part::parts] for batch in mine for part in range(parts)]
+        spec = self.config
+        clips = TrainClips(self.train_set, spec.clip, spec.input, spec.data, self.run_spec.seed)
+        loader = iter(make_loader(clips, keys, self.run_spec.workers))
+        for _ in mine:
+            yield [next(loader) for _ in range(parts)]
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Forward, backward and, with a batch's last part, an update; answers [loss summed, correct, clips]."""
+        assert batch.clips is not None  # unreadable files are replaced
+        labels = batch.labels.to(self.accelerator.device, non_blocking=True)
+        images = to_input(batch.clips.to(self.accelerator.device, non_blocking=True), self.config.input)
+        with self.accelerator.accumulate(self.model):
+            with self.accelerator.autocast():
+                logits = self.model(images.contiguous(memory_format=self.memory_format))
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.optim.label_smoothing)
+            self.accelerator.backward(loss)
+            if self.optim.clip_grad and self.accelerator.sync_gradients:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), self.optim.clip_grad)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        correct = (logits.argmax(1) == labels).sum()
+        return torch.stack([loss.detach() * len(labels), correct.float(), torch.tensor(float(len(labels)), device=loss.device)])
+
+    def _dropout_seed(self) -> int:
+        place = [self.run_spec.seed, self.progress.epoch, self.progress.batch, self.accelerator.process_index]
+        return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
+
+    def _check_loss(self, totals: Tensor) -> None:
+        if not math.isfinite(totals[0].item()):
+            place = f"epoch {self.progress.epoch + 1}, step {self.progress.batch}"
+            raise WorkError(f"the loss is no longer a number at {place}; try a lower optim.lr, optim.clip_grad or fp32")
+
+    def _note_unreadable(self, batch: Batch) -> None:
+        known = self.progress.unreadable
+        for row, reason in batch.unreadable:
+            path = str(self.train_set.paths[row])
+            if path not in known:
+                known[path] = reason
+                console.print(f"unreadable, replaced by another video: {path}: {reason}")
+        if len(known) > self.config.data.max_unreadable * len(self.train_set):
+            share = f"{len(known)} of {len(self.train_set)} training videos can't be read"
+            what = f"{share}, more than data.max_unreadable allows; `smallbig check` finds them and writes a clean list"
+            raise WorkError(what, self.config.data.train)
+
+    def _finish_epoch(self) -> None:
+        """Validates, keeps the last and the best model, writes the metrics, and saves the state to resume from."""
+        progress, epoch = self.progress, self.progress.epoch + 1
+        totals = torch.tensor(progress.totals, device=self.accelerator.device)
+        loss, correct, clips = self.accelerator.reduce(totals).tolist()
+        model = self.ema.module if self.ema else self.accelerator.unwrap_model(self.model)
+        val = self._validate(model.eval())
+        progress.last, progress.val_videos, progress.val_unreadable = val.accuracy(), len(val.videos), dict(val.unreadable)
+        better = progress.last > progress.best[0]
+        if better:
+            progress.best = (progress.last, epoch)
+        if self.is_main:
+            save_model(model, self.model_config, self.directory.last)
+            if better:
+                save_model(model, self.model_config, self.directory.best)
+            trained = {"epoch": epoch, "split": "train", "loss": loss / clips, "top1": correct / clips}
+            self.directory.log(trained | {"lr": learning_rate(self.optim, epoch), "seconds": round(progress.seconds, 2)})
+            validated = {"epoch": epoch, "split": "val", "loss": val.loss(), "top1": progress.last}
+            self.directory.log(validated | {"videos": len(val.videos)})
+            console.print(
+                f"epoch {epoch}/{self.optim.epochs}  loss {loss / clips:.3f}  top-1 {correct / clips:.1%}"
+                f"  validation: loss {val.loss():.3f}  top-1 {progress.last:.1%}  ({progress.seconds:.0f} s)"
+            )
+        progress.epoch, progress.batch, progress.totals = epoch, 0, [0.0, 0.0, 0.0]
+        self._save_state()
+
+    def _validate(self, model: SmallBigNet) -> Evaluation:
+        spec, precision = self.run_spec, "bf16" if self.run_spec.precision == "bf16" else "fp32"
+        classifier = VideoClassifier(model, self.model_config, self.accelerator.device, precision)
+        return score_videos(classifier, self.val_set, spec.val_views, self.config.data, spec.workers)
+
+    def _save_state(self) -> None:
+        if self.is_main:
+            fresh = fresh_folder(self.directory.state)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(fresh_name(self.directory.state)))
+        self.accelerator.wait_for_everyone()
+        if self.is_main:
+            install(fresh, self.directory.state)
+
+    def _check_batch(self) -> None:
+        processes, parts = self.accelerator.num_processes, self.optim.accumulate
+        if self.optim.batch_size % (processes * parts):
+            where = f"batch_size {self.optim.batch_size}, {processes} processes, accumulate {parts}"
+            raise SmallBigError("optim.batch_size must be a multiple of the processes times optim.accumulate", where)
+        if len(self.train_set) < processes * parts:
+            what = f"{len(self.train_set)} training videos are too few for {processes * parts} parts of a batch"
+            raise SmallBigError(what, self.config.data.train)
+
+    def _report(self) -> TrainReport:
+        progress = self.progress
+        report = TrainReport(
+            directory=str(self.directory.path),
+            best_top1=progress.best[0],
+            best_epoch=progress.best[1],
+            last_top1=progress.last,
+            epochs=progress.epoch,
+            clips_per_second=progress.epoch * self.clips_per_epoch / max(progress.seconds, 1e-9),
+            seconds=progress.seconds,
+            train_videos=len(self.train_set),
+            val_videos=progress.val_videos,
+            unreadable=progress.unreadable | progress.val_unreadable,
+        )
+        if self.is_main:
+            self.directory.finish(asdict(report))
+        self.accelerator.end_training()
+        return report
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """Accelerate on the device and in the precision of the settings.
+
+    Raises:
+        SmallBigError: fp16 without a GPU, or no such device.
+    """
+    cpu = config.run.device == "cpu" or not torch.cuda.is_available()
+    if config.run.device.startswith("cuda") and not torch.cuda.is_available():
+        raise SmallBigError("there is no CUDA device here", f"run.device {config.run.device}")
+    if config.run.precision == "fp16" and cpu:
+        raise SmallBigError("fp16 needs a GPU; a processor has bf16", "run.precision fp16")
+    precision = {"fp32": "no"}.get(config.run.precision, config.run.precision)
+    return Accelerator(cpu=cpu, mixed_precision=precision, gradient_accumulation_steps=config.optim.accumulate)
+
+
+def show(report: TrainReport) -> Table:
+    """The end of a run for people."""
+    table = Table(show_header=False, title="trained")
+    rows = {
+        "best top-1": f"{100 * report.best_top1:.2f} % (epoch {report.best_epoch} of {report.epochs})",
+        "last top-1": f"{100 * report.last_top1:.2f} %",
+        "videos": f"{report.train_videos} to train, {report.val_videos} to validate, {len(report.unreadable)} unreadable",
+        "training": f"{report.seconds:.0f} s, {report.clips_per_second:.1f} clips/s",
+        "model": f"{report.directory}/best",
+        "curves": f"{report.directory}/curves.png",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
