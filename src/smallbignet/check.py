@@ -1,7 +1,8 @@
-"""Which videos can't be read, and why. Every file is decoded once, in processes that it may crash or hang."""
+"""`smallbig check`: which videos can't be read, and why. Every file is decoded once, in processes that it may crash or hang."""
 
 from __future__ import annotations
 
+import csv
 import multiprocessing
 import os
 import time
@@ -9,10 +10,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Literal
 
-from smallbignet.data.video import open_video
-from smallbignet.errors import VideoError
+import numpy as np
+from rich.table import Table
+
+from smallbignet.data.annotations import Annotations, find_files, read_annotations
+from smallbignet.data.video import VIDEO_EXTENSIONS, open_video
+from smallbignet.errors import SmallBigError, VideoError
+from smallbignet.progress import bar
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,77 @@ class VideoReport:
     status: Literal["ok", "damaged", "unreadable"]
     reason: str
     num_frames: int
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """One report a video, in the data set's order."""
+
+    videos: list[VideoReport]
+
+    @property
+    def bad(self) -> list[VideoReport]:
+        return [video for video in self.videos if video.status != "ok"]
+
+    @property
+    def exit_status(self) -> int:
+        """1 where a video is not ok."""
+        return int(bool(self.bad))
+
+
+def check(data: list[str], *, clean: str = "", root: str = "", workers: int = 0) -> CheckReport:
+    """Decodes every frame of every video once and names those that can't be read, in whole or in part.
+
+    Args:
+        data: a data set (a .csv file with a header, a list, a folder), or video files, folders, glob patterns.
+        clean: file (.csv) to write the data set to without the damaged and unreadable videos; `train` reads it.
+        root: folder that listed paths are relative to; the list's own if not given.
+        workers: processes; 0 takes one for each core.
+
+    Raises:
+        SmallBigError: no such data set; a clean list of videos without labels.
+    """
+    annotations, paths = find_data(data, root)
+    if clean and (annotations is None or not clean.endswith(".csv")):
+        raise SmallBigError(
+            "a clean list is a .csv file, and takes a data set with labels: a list or a folder per class", clean
+        )
+    reports = []
+    with bar("check", len(paths), "videos") as progress:
+        for report in check_videos(paths, workers):
+            reports.append(report)
+            progress.advance(note=f"{sum(r.status != 'ok' for r in reports)} not ok")
+    if annotations is not None and clean:
+        write_clean(annotations.subset(np.array([report.status == "ok" for report in reports])), Path(clean))
+    return CheckReport(reports)
+
+
+def find_data(data: list[str], root: str) -> tuple[Annotations | None, list[str]]:
+    """The annotations, where `data` is one data set, and the paths of its videos."""
+    source = Path(data[0])
+    listed = source.is_file() and source.suffix.lower() not in VIDEO_EXTENSIONS and source.suffix in (".csv", ".txt")
+    if len(data) == 1 and (listed or (source.is_dir() and any(entry.is_dir() for entry in source.iterdir()))):
+        annotations = read_annotations(source, root or None)
+        return annotations, annotations.paths.tolist()
+    return None, find_files(data)
+
+
+def write_clean(annotations: Annotations, file: Path) -> None:
+    """Writes annotations as a .csv file, paths relative to its folder, all columns kept."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["path", "label", *annotations.columns])
+        for path, label, *others in zip(annotations.paths, annotations.labels, *annotations.columns.values(), strict=True):
+            rows.writerow([os.path.relpath(path, file.parent), annotations.classes[label], *others])
+
+
+def show(report: CheckReport) -> Table:
+    """A row a bad video, and how many are well."""
+    table = Table("video", "status", "why", caption=f"{len(report.videos)} videos, {len(report.bad)} not ok")
+    for video in report.bad:
+        table.add_row(video.path, video.status, video.reason)
+    return table
 
 
 def check_video(path: str, filename_tmpl: str = "img_{:05d}.jpg") -> VideoReport:

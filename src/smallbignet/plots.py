@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from smallbignet.classifier import Prediction
+from smallbignet.data.video import open_video
+
 
 def confusion(matrix: np.ndarray, classes: Sequence[str], file: Path) -> None:
     """A confusion matrix (K, K), rows labels, columns answers; with names and counts where they can be read (K up to 30)."""
@@ -43,3 +46,27 @@ def curves(metrics: Sequence[dict], file: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(file, dpi=120)
+
+
+def demo(predictions: dict[str, list[Prediction]], top1: dict[str, float], chance: float, file: Path) -> None:
+    """Each clip as a row of frames with its answer, and the networks' accuracies beside guessing."""
+    figure = Figure(figsize=(11, 0.95 * len(predictions) + 0.4), layout="constrained")
+    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(3.2, 1)))
+    grid = left.subplots(len(predictions), 8, gridspec_kw={"wspace": 0, "hspace": 0.05})
+    for row, (path, answers) in zip(grid, predictions.items(), strict=True):
+        with open_video(path) as video:
+            frames = video.frames(np.linspace(0, video.num_frames - 1, 8).astype(int).tolist())
+        for axes, frame in zip(row, frames, strict=True):
+            axes.imshow(frame.permute(1, 2, 0))
+            axes.set(xticks=[], yticks=[])
+        label = Path(path).parent.name
+        right_answer = answers[0].label == label
+        text = f"{label}\n→ {answers[0].label} {answers[0].score:.2f}"
+        row[0].set_ylabel(text, rotation=0, ha="right", va="center", color="black" if right_answer else "tab:red")
+    axes = right.subplots()
+    bars = axes.bar(list(top1), [100 * share for share in top1.values()], color=["tab:blue", "tab:grey"], width=0.6)
+    axes.bar_label(bars, fmt="%.0f %%")
+    axes.axhline(100 * chance, color="black", linestyle=":", label="guessing")
+    axes.set(ylim=(0, 105), ylabel="top-1 (%)")
+    axes.legend(loc="upper right")
+    figure.savefig(file, dpi=110)

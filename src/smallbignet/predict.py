@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from glob import glob
-from pathlib import Path
 
 from rich.table import Table
 
 from smallbignet.classifier import Prediction, VideoClassifier
-from smallbignet.data.annotations import find_videos
-from smallbignet.errors import SmallBigError, VideoError
+from smallbignet.data.annotations import find_files
+from smallbignet.errors import VideoError
 from smallbignet.progress import bar, console
 
 
@@ -67,26 +64,6 @@ def predict(
                 console.print(f"unreadable: {path}: {error.what}")
             progress.advance()
     return Answers(answers)
-
-
-def find_files(names: Iterable[str]) -> list[str]:
-    """The files that names stand for: files themselves, folders (all videos below), glob patterns; each once.
-
-    Raises:
-        SmallBigError: a name that stands for nothing.
-    """
-    found: dict[str, None] = {}
-    for name in names:
-        if Path(name).is_file():
-            matches = [name]
-        elif Path(name).is_dir():
-            matches = [str(path) for path in find_videos(Path(name))]
-        else:
-            matches = sorted(path for path in glob(name, recursive=True) if Path(path).is_file())
-        if not matches:
-            raise SmallBigError("no video of this name", name)
-        found |= dict.fromkeys(matches)
-    return list(found)
 
 
 def show(result: Answers) -> Table:

@@ -54,7 +54,7 @@ def make_parser(function: Callable, prog: str, verb: Any, docs: dict[str, str]) 
             parser.add_argument("--config", action="config", metavar="RECIPE", help=recipes)
             parser.add_class_arguments(TrainConfig, None)
         elif parameter.default is inspect.Parameter.empty:
-            many = {"nargs": "+"} if get_origin(hint) is list else {}
+            many: dict[str, Any] = {"nargs": "+"} if get_origin(hint) is list else {}
             parser.add_argument(name, type=str, metavar=name.upper(), help=docs.get(name, ""), **many)
             positional.append(name)
     parser.add_function_arguments(function, skip={*positional, "config"}, as_group=False)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from rich.table import Table
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -124,7 +125,7 @@ def learning_rate(optim: OptimSpec, epoch: float) -> float:
 def build_network(config: TrainConfig, num_classes: int) -> tuple[SmallBigNet, dict[str, Any]]:
     """The network to train, with the weights it starts from, and the arguments of `create_model` that rebuild it."""
     spec = config.model
-    how = {
+    how: dict[str, Any] = {
         "name": spec.name,
         "num_classes": num_classes,
         "stages": spec.stages,
@@ -155,7 +156,7 @@ class Trainer:
         model, network = build_network(config, len(self.train_set.classes))
         model.set_grad_checkpointing(config.run.grad_checkpointing)
         self.memory_format = torch.channels_last_3d if config.run.channels_last else torch.contiguous_format
-        model = model.to(self.accelerator.device, memory_format=self.memory_format)
+        model = model.to(self.accelerator.device).to(memory_format=self.memory_format)
         self.ema = None
         if self.optim.ema_decay:
             self.ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.optim.ema_decay), use_buffers=True)
@@ -210,7 +211,7 @@ class Trainer:
             epoch = progress.epoch + progress.batch / self.steps_per_epoch
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.optim, epoch)
-            torch.manual_seed(self._dropout_seed())
+            self._seed_dropout()
             for batch in parts:
                 totals += self._step(batch)
                 self._note_unreadable(batch)
@@ -259,9 +260,11 @@ class Trainer:
         correct = (logits.argmax(1) == labels).sum()
         return torch.stack([loss.detach() * len(labels), correct.float(), torch.tensor(float(len(labels)), device=loss.device)])
 
-    def _dropout_seed(self) -> int:
+    def _seed_dropout(self) -> None:
         place = [self.run_spec.seed, self.progress.epoch, self.progress.batch, self.accelerator.process_index]
-        return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        on_gpu = self.accelerator.device.type == "cuda"
+        (torch.cuda.manual_seed if on_gpu else torch.default_generator.manual_seed)(seed)
 
     def _check_loss(self, totals: Tensor) -> None:
         if not math.isfinite(totals[0].item()):
@@ -285,7 +288,7 @@ class Trainer:
         progress, epoch = self.progress, self.progress.epoch + 1
         totals = torch.tensor(progress.totals, device=self.accelerator.device)
         loss, correct, clips = self.accelerator.reduce(totals).tolist()
-        model = self.ema.module if self.ema else self.accelerator.unwrap_model(self.model)
+        model: Any = self.ema.module if self.ema else self.accelerator.unwrap_model(self.model)
         val = self._validate(model.eval())
         progress.last, progress.val_videos, progress.val_unreadable = val.accuracy(), len(val.videos), dict(val.unreadable)
         better = progress.last > progress.best[0]
@@ -361,6 +364,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     if config.run.precision == "fp16" and cpu:
         raise SmallBigError("fp16 needs a GPU; a processor has bf16", "run.precision fp16")
     precision = {"fp32": "no"}.get(config.run.precision, config.run.precision)
+    AcceleratorState._reset_state()  # else a process's second run could not have another precision than its first
     return Accelerator(cpu=cpu, mixed_precision=precision, gradient_accumulation_steps=config.optim.accumulate)
 
 

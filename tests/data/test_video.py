@@ -342,9 +342,11 @@ for path in sys.argv[2:]:
     assert (result.stdout, result.stderr) == ("", "")
 
 
-def test_name_with_a_colon(tmp_path):
-    path = encode(tmp_path / "12:30.mp4", frames=2)
-    assert open_video(path).num_frames == 2
+@pytest.mark.parametrize("backend", ["pyav", pytest.param("torchcodec", marks=needs_torchcodec)])
+def test_name_with_a_colon(backend, tmp_path, monkeypatch):
+    encode(tmp_path / "12_30.mp4", frames=2).rename(tmp_path / "12:30.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert open_video("12:30.mp4", backend=backend).num_frames == 2
 
 
 def test_metadata_in_another_encoding(tmp_path):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +61,13 @@ def read_annotations(
         SmallBigError: names the file, and the line where there is one.
     """
     source = Path(source)
+    columns: dict[str, list[str]] = {}
     if source.is_dir():
         paths, names = _read_folder(source)
-        columns = {}
     elif source.suffix == ".csv":
         paths, names, columns = _read_csv(source, path_column, label_column)
     elif source.is_file():
         paths, names = _read_list(source)
-        columns = {}
     else:
         raise SmallBigError("no such data set: expected a folder with a folder per class, a .csv file or a list", source)
     if not paths:
@@ -131,6 +131,26 @@ def split(annotations: Annotations, fraction: float, seed: int, group_column: st
 def find_videos(folder: Path) -> list[Path]:
     """Video files below a folder, by their suffix, sorted."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_EXTENSIONS and p.is_file())
+
+
+def find_files(names: Iterable[str]) -> list[str]:
+    """The files that names stand for: files themselves, folders (all videos below), glob patterns; each once.
+
+    Raises:
+        SmallBigError: a name that stands for nothing.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if Path(name).is_file():
+            matches = [name]
+        elif Path(name).is_dir():
+            matches = [str(path) for path in find_videos(Path(name))]
+        else:
+            matches = sorted(path for path in glob(name, recursive=True) if Path(path).is_file())
+        if not matches:
+            raise SmallBigError("no video of this name", name)
+        found |= dict.fromkeys(matches)
+    return list(found)
 
 
 def _read_folder(folder: Path) -> tuple[list[str], list[str]]:

@@ -135,7 +135,7 @@ class TrainClips(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, row = key
         rng = np.random.default_rng([self.seed, epoch, row])
-        unreadable = []
+        unreadable: list[tuple[int, str]] = []
         for _ in range(len(self)):
             seed = int(rng.integers(2**62))
             try:
@@ -201,7 +201,7 @@ def epoch_batches(num_videos: int, batch_size: int, seed: int, epoch: int) -> li
     return [[(epoch, i) for i in order[start : start + size]] for start in range(0, num_videos - size + 1, size)]
 
 
-def make_loader(dataset: Dataset, batches: Iterable[Sequence], workers: int) -> DataLoader:
+def make_loader(dataset: Dataset, batches: Iterable[list], workers: int) -> DataLoader:
     """Loads `batches` of the data set's keys in that order.
 
     Args:

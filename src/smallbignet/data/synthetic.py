@@ -25,9 +25,9 @@ class Attribute(NamedTuple):
 
 # Lengths are fractions of the frame's side. Half of the largest size is below the least x: the shape is never cut.
 ATTRIBUTES = {
-    "x": Attribute(0.18, 0.82),
-    "y": Attribute(0.18, 0.82),
-    "size": Attribute(0.16, 0.35),
+    "x": Attribute(0.22, 0.78),
+    "y": Attribute(0.22, 0.78),
+    "size": Attribute(0.18, 0.44),
     "angle": Attribute(0.0, 2 * np.pi, wraps=True),
     "hue": Attribute(0.0, 1.0, wraps=True),
     "brightness": Attribute(0.7, 1.0),
@@ -95,7 +95,7 @@ def render_clip(moving: tuple[str, ...], rng: np.random.Generator, num_frames: i
     background = tint * (0.5 * _noise(4, size, rng) + 0.3 * _noise(12, size, rng) + 0.2 * _noise(32, size, rng))
     stripes = rng.uniform(6, 12)
 
-    # Only a square around the shape is computed, a seventh of the frame. The frame's edge moves the square, not the shape.
+    # Only a square around the shape is computed, a fifth of the frame. The frame's edge moves the square, not the shape.
     x, y, diameter = (size * tracks[name][:, None, None] for name in ("x", "y", "size"))
     side = min(size, int(np.ceil(ATTRIBUTES["size"].high * size)) + 3)
     left, top = (np.clip((centre - side / 2).round().astype(int), 0, size - side) for centre in (x, y))

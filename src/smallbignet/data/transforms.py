@@ -51,7 +51,7 @@ def train_crop(frames: Tensor, spec: InputSpec, seed: int) -> Tensor:
         ]
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would queue a note for CUDA at every call
         return transform(frames)
 
 

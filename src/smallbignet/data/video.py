@@ -366,7 +366,7 @@ def _upright(image: Tensor, frame: VideoFrame) -> Tensor:
 def is_torchcodec_available() -> bool:
     """Whether torchcodec can be imported, which takes its package and FFmpeg's shared libraries."""
     try:
-        import torchcodec.decoders  # noqa: F401
+        import torchcodec.decoders
     except Exception:  # which one depends on what it lacks
         return False
     return True
@@ -380,7 +380,7 @@ class TorchCodecVideo(Video):
 
         self.path = path
         try:
-            self._decoder = VideoDecoder(path, num_ffmpeg_threads=threads)
+            self._decoder = VideoDecoder(os.path.abspath(path), num_ffmpeg_threads=threads)  # a bare name may look like a URL
             _, self.height, self.width = self._decoder.get_frame_at(0).data.shape
         except (RuntimeError, ValueError, IndexError):
             raise VideoError("torchcodec can't read any video from it", path) from None

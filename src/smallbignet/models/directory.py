@@ -60,8 +60,8 @@ class ModelConfig:
         try:
             values = json.loads(text)
             clip, frames = ClipSpec(**values.pop("clip", {})), values.pop("input", {})
-            lists = {key: tuple(v) if isinstance(v, list) else v for key, v in frames.items()}
-            return cls(**values, clip=clip, input=InputSpec(**lists))
+            tuples: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in frames.items()}
+            return cls(**values, clip=clip, input=InputSpec(**tuples))
         except (ValueError, TypeError, AttributeError) as error:
             raise SmallBigError(f"not a model's configuration: {error}") from error
 
@@ -94,7 +94,7 @@ def load_model(source: str | Path, device: str | torch.device = "cpu") -> SmallB
     except (OSError, SafetensorError) as error:
         raise SmallBigError(f"can't read the weights: {error}", directory / WEIGHTS) from error
     load_exact(model, state, directory / WEIGHTS)
-    return model.to(device, memory_format=torch.channels_last_3d).eval()
+    return model.to(device).to(memory_format=torch.channels_last_3d).eval()
 
 
 def load_config(source: str | Path) -> ModelConfig:

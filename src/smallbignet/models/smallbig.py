@@ -176,14 +176,11 @@ class SmallBigNet(nn.Module):
         super().__init__()
         self.drop_rate, self.grad_checkpointing = drop_rate, False
         self.stem = SmallBigUnit(3, width, (1, 7, 7), 2, None, BlockSpec())
-        cin = width
-        for number, (depth, spec) in enumerate(zip(depths, stages, strict=True)):
-            mid, stride = width * 2**number, 1 if number == 0 else 2
-            blocks = [Bottleneck(cin if i == 0 else 4 * mid, mid, stride if i == 0 else 1, spec) for i in range(depth)]
-            self.add_module(f"res{number + 2}", nn.Sequential(*blocks))
-            cin = 4 * mid
-        self.num_features = cin
-        self.fc: nn.Module = nn.Identity()
+        self.res2 = make_stage(width, width, 1, depths[0], stages[0])
+        self.res3 = make_stage(4 * width, 2 * width, 2, depths[1], stages[1])
+        self.res4 = make_stage(8 * width, 4 * width, 2, depths[2], stages[2])
+        self.res5 = make_stage(16 * width, 8 * width, 2, depths[3], stages[3])
+        self.num_features = 32 * width
         self._init_convolutions()
         self.reset_classifier(num_classes)
 
@@ -200,7 +197,7 @@ class SmallBigNet(nn.Module):
         """(N, 3, T, H, W) -> (N, num_features, T, H/32, W/32)."""
         x = F.relu(self.stem(x))  # (N, width, T, H/2, W/2)
         x = F.max_pool3d(x, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))  # (N, width, T, H/4, W/4)
-        for stage in self.stages():
+        for stage in (self.res2, self.res3, self.res4, self.res5):
             for block in stage:
                 if self.grad_checkpointing and torch.is_grad_enabled():
                     contexts = partial(recompute_contexts, block)
@@ -214,24 +211,27 @@ class SmallBigNet(nn.Module):
         x = F.dropout(x.mean(dim=(2, 3, 4)), self.drop_rate, self.training)
         return x if pre_logits else self.fc(x)
 
-    def stages(self) -> Iterator[nn.Sequential]:
-        """res2, res3, res4, res5."""
-        return (self.get_submodule(f"res{number}") for number in range(2, 6))  # type: ignore[return-value]
-
     def get_classifier(self) -> nn.Module:
         return self.fc
 
     def reset_classifier(self, num_classes: int) -> None:
         """A new classifier with random weights; with 0 classes the network answers its pooled features."""
         self.num_classes = num_classes
-        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self.fc: nn.Module = nn.Identity()
         if num_classes:
+            self.fc = nn.Linear(self.num_features, num_classes)
             nn.init.normal_(self.fc.weight, std=0.01)
             nn.init.zeros_(self.fc.bias)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only each block's input for the backward pass and compute the block again there: less memory, more time."""
         self.grad_checkpointing = enable
+
+
+def make_stage(cin: int, mid: int, stride: int, depth: int, spec: BlockSpec) -> nn.Sequential:
+    """`depth` blocks of one kind: (N, cin, T, H, W) -> (N, 4 mid, T, H/stride, W/stride)."""
+    first = Bottleneck(cin, mid, stride, spec)
+    return nn.Sequential(first, *(Bottleneck(4 * mid, mid, 1, spec) for _ in range(depth - 1)))
 
 
 def zero_scale(bn: nn.BatchNorm3d) -> nn.BatchNorm3d:

@@ -90,12 +90,13 @@ def create_model(
         close = get_close_matches(name, NETWORKS, n=3, cutoff=0.4) or NETWORKS
         raise SmallBigError(f"unknown network; did you mean {', '.join(close)}? `smallbig models` lists all", name)
     depth, named = NETWORKS[name]
-    blocks = tuple(s if isinstance(s, BlockSpec) else block_spec(s) for s in (stages or named))
+    blocks = [s if isinstance(s, BlockSpec) else block_spec(s) for s in (stages or named)]
     if len(blocks) != 4:
         raise SmallBigError("a network has four stages (res2 to res5): give four blocks", f"{len(blocks)} given")
+    res2, res3, res4, res5 = blocks
     if width < 8 or width % 8:
         raise SmallBigError("width must be a multiple of 8", width)
-    model = SmallBigNet(DEPTHS[depth], blocks, num_classes, width, drop_rate)
+    model = SmallBigNet(DEPTHS[depth], (res2, res3, res4, res5), num_classes, width, drop_rate)
     if weights == "imagenet":
         from smallbignet.weights.imagenet import load_imagenet
 

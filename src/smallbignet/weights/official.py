@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from smallbignet.errors import SmallBigError
 from smallbignet.models.smallbig import SmallBigNet
 from smallbignet.models.zoo import NETWORKS, create_model
@@ -27,7 +29,7 @@ RULES = (
 )
 
 
-def from_official(state: State, network: str, source: object = "") -> tuple[SmallBigNet, dict]:
+def from_official(state: State, network: str, source: object = "") -> tuple[SmallBigNet, dict[str, Any]]:
     """The network that an official checkpoint's state dict makes, in eval mode, and how `create_model` builds it.
 
     Args:
@@ -41,7 +43,7 @@ def from_official(state: State, network: str, source: object = "") -> tuple[Smal
         raise SmallBigError(f"unknown network; the authors' networks: {', '.join(OFFICIAL)}", network)
     name, stages = OFFICIAL.get(network, (network, None))
     num_classes = len(state["fc.bias"]) if "fc.bias" in state else 400
-    how = {"name": name, "num_classes": num_classes, "stages": stages}
+    how: dict[str, Any] = {"name": name, "num_classes": num_classes, "stages": stages}
     model = create_model(**how)
     load_exact(model, rename(state, RULES), source or network)
     return model.eval(), how
