@@ -7,6 +7,7 @@ Exit status: 0, 1 where the work itself failed, 2 for a mistake in the command.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
@@ -96,7 +97,9 @@ def run(name: str, words: list[str]) -> int:
 
     arguments, as_json = parse_call(function, f"smallbig {name}", VERBS[name], words)
     result = function(**arguments)
-    if as_json:
+    if os.environ.get("RANK", "0") != "0":  # of several processes one speaks
+        pass
+    elif as_json:
         print(json.dumps(plain(result), ensure_ascii=False))
     else:
         from rich.console import Console

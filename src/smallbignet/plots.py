@@ -51,7 +51,7 @@ def curves(metrics: Sequence[dict], file: Path) -> None:
 def demo(predictions: dict[str, list[Prediction]], top1: dict[str, float], chance: float, file: Path) -> None:
     """Each clip as a row of frames with its answer, and the networks' accuracies beside guessing."""
     figure = Figure(figsize=(11, 0.95 * len(predictions) + 0.4), layout="constrained")
-    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(3.2, 1)))
+    left, right = figure.subfigures(1, 2, width_ratios=(3.2, 1))  # type: ignore[misc]
     grid = left.subplots(len(predictions), 8, gridspec_kw={"wspace": 0, "hspace": 0.05})
     for row, (path, answers) in zip(grid, predictions.items(), strict=True):
         with open_video(path) as video:
@@ -64,7 +64,12 @@ def demo(predictions: dict[str, list[Prediction]], top1: dict[str, float], chanc
         text = f"{label}\n→ {answers[0].label} {answers[0].score:.2f}"
         row[0].set_ylabel(text, rotation=0, ha="right", va="center", color="black" if right_answer else "tab:red")
     axes = right.subplots()
-    bars = axes.bar(list(top1), [100 * share for share in top1.values()], color=["tab:blue", "tab:grey"], width=0.6)
+    bars = axes.bar(
+        [name.replace(" 2-D", "\n2-D") for name in top1],
+        [100 * share for share in top1.values()],
+        color=["tab:blue", "tab:grey"],
+        width=0.6,
+    )
     axes.bar_label(bars, fmt="%.0f %%")
     axes.axhline(100 * chance, color="black", linestyle=":", label="guessing")
     axes.set(ylim=(0, 105), ylabel="top-1 (%)")

@@ -17,7 +17,7 @@ from smallbignet.settings import TrainConfig, recipe_path, shipped_recipes
 def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tuple[dict[str, Any], bool]:
     """The arguments that a command line gives a function, and whether it asks for JSON.
 
-    Parameters without a default are positional, lists take one word or more; keyword parameters are options. A `TrainConfig`
+    Positional parameters are words, of which lists take one or more; keyword parameters are options. A `TrainConfig`
     is a recipe, named first, and all its settings.
 
     Raises:
@@ -45,7 +45,7 @@ def make_parser(function: Callable, prog: str, verb: Any, docs: dict[str, str]) 
     """The parser of a function's command line, with its help."""
     summary = parse(function.__doc__ or "").short_description or verb.summary
     parser = ArgumentParser(prog=prog, description=summary, epilog=f"example: {verb.example}", exit_on_error=False)
-    positional = []
+    done = {"config"}
     for name, parameter in inspect.signature(function).parameters.items():
         hint = get_type_hints(function)[name]
         if hint is TrainConfig:
@@ -53,11 +53,16 @@ def make_parser(function: Callable, prog: str, verb: Any, docs: dict[str, str]) 
             parser.usage = f"{prog} RECIPE [--section.key value] ..."
             parser.add_argument("--config", action="config", metavar="RECIPE", help=recipes)
             parser.add_class_arguments(TrainConfig, None)
-        elif parameter.default is inspect.Parameter.empty:
-            many: dict[str, Any] = {"nargs": "+"} if get_origin(hint) is list else {}
-            parser.add_argument(name, type=str, metavar=name.upper(), help=docs.get(name, ""), **many)
-            positional.append(name)
-    parser.add_function_arguments(function, skip={*positional, "config"}, as_group=False)
+        elif parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            count: dict[str, Any] = {"nargs": "+"} if get_origin(hint) is list else {}
+            if parameter.default is not inspect.Parameter.empty:
+                count = {"nargs": "?", "default": parameter.default}
+            parser.add_argument(name, type=str, metavar=name.upper(), help=docs.get(name, ""), **count)
+            done.add(name)
+        elif hint is bool:
+            parser.add_argument(f"--{name}", action="store_true", help=docs.get(name, ""))
+            done.add(name)
+    parser.add_function_arguments(function, skip=done, as_group=False)
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else on standard output")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser

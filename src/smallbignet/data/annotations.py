@@ -55,7 +55,8 @@ def read_annotations(
 
     Args:
         root: what the paths in a file are relative to; the file's own folder if not given.
-        classes: class names in their order; else the sorted names found (numbers in numerical order).
+        classes: class names in their order; else the sorted names found (numbers in numerical order), or, where the labels
+            of a file are numbers, all from 0 to the highest.
 
     Raises:
         SmallBigError: names the file, and the line where there is one.
@@ -64,7 +65,7 @@ def read_annotations(
     columns: dict[str, list[str]] = {}
     if source.is_dir():
         paths, names = _read_folder(source)
-    elif source.suffix == ".csv":
+    elif source.suffix.lower() == ".csv":
         paths, names, columns = _read_csv(source, path_column, label_column)
     elif source.is_file():
         paths, names = _read_list(source)
@@ -75,28 +76,49 @@ def read_annotations(
     if not source.is_dir():
         base = Path(root) if root else source.parent
         paths = [str(base / path) for path in paths]
-    classes, labels = _index_classes(names, classes, source)
-    return Annotations(np.array(paths), labels, classes, {name: np.array(values) for name, values in columns.items()})
+    if classes is None:
+        classes = _sort_classes(set(names), are_indices=not source.is_dir())
+    labels = _index_labels(names, classes, source)
+    return Annotations(np.array(paths), labels, list(classes), {name: np.array(values) for name, values in columns.items()})
+
+
+def read_classes(file: str | Path) -> list[str]:
+    """Class names, one a line, in the order of their indices.
+
+    Raises:
+        SmallBigError: the file can't be read, or a line is empty or a repetition.
+    """
+    names = [line.strip() for line in _text(Path(file)).strip().splitlines()]
+    if not names:
+        raise SmallBigError("no class names in this file", file)
+    seen = {""}
+    for number, name in enumerate(names, 1):
+        if name in seen:
+            raise SmallBigError(f'line {number} is no further class name: "{name}"', file)
+        seen.add(name)
+    return names
 
 
 def select_rows(annotations: Annotations, condition: str, source: object = "") -> Annotations:
     """The rows whose column has one of some values, written "fold=0,1,2"; all of them for an empty condition.
 
     Raises:
-        SmallBigError: no such column, no such row, or not of this form.
+        SmallBigError: no such column, no row with one of the values, or not of this form.
     """
     if not condition:
         return annotations
     column, equals, values = condition.partition("=")
     if not equals:
         raise SmallBigError('a selection is COLUMN=VALUE,VALUE, such as "fold=0,1,2"', condition)
+    column = column.strip()
     if column not in annotations.columns:
         known = ", ".join(annotations.columns) or "none"
         raise SmallBigError(f'no column "{column}" to select on (columns: {known})', source)
-    kept = annotations.subset(np.isin(annotations.columns[column], values.split(",")))
-    if not len(kept):
-        raise SmallBigError(f"no video is left by the selection {condition}", source)
-    return kept
+    wanted = [value.strip() for value in values.split(",")]
+    found = annotations.columns[column]
+    if missing := set(wanted).difference(found.tolist()):
+        raise SmallBigError(f'no video has the {column} "{min(missing)}" that "{condition}" selects', source)
+    return annotations.subset(np.isin(found, wanted))
 
 
 def split(annotations: Annotations, fraction: float, seed: int, group_column: str = "") -> tuple[Annotations, Annotations]:
@@ -114,23 +136,25 @@ def split(annotations: Annotations, fraction: float, seed: int, group_column: st
             raise SmallBigError(
                 f"no such column to group by (columns: {', '.join(annotations.columns) or 'none'})", group_column
             )
-        groups = annotations.columns[group_column]
-        for group in rng.permutation(np.unique(groups)):
-            rows = groups == group
-            if (held | rows).sum() <= fraction * len(held):
-                held |= rows
+        _, group_of, sizes = np.unique(annotations.columns[group_column], return_inverse=True, return_counts=True)
+        drawn, room = np.zeros(len(sizes), bool), round(fraction * len(held))
+        for group in rng.permutation(len(sizes)):
+            if sizes[group] <= room:
+                drawn[group], room = True, room - sizes[group]
+        held = drawn[group_of]
     else:
         for label in np.unique(annotations.labels):
             rows = np.flatnonzero(annotations.labels == label)
             held[rng.permutation(rows)[: round(fraction * len(rows))]] = True
-    if not held.any() or held.all():
+    if not 0 < fraction < 1 or not held.any() or held.all():
         raise SmallBigError("this split leaves no video to train or to validate on; change the fraction", fraction)
     return annotations.subset(~held), annotations.subset(held)
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """Video files below a folder, by their suffix, sorted."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_EXTENSIONS and p.is_file())
+    """Video files below a folder, by their suffix, sorted; not those named "._x.mp4" and the like, which macOS leaves."""
+    files = (path for path in folder.rglob("*") if not path.name.startswith("."))
+    return sorted(path for path in files if path.suffix.lower() in VIDEO_EXTENSIONS and path.is_file())
 
 
 def find_files(names: Iterable[str]) -> list[str]:
@@ -159,15 +183,21 @@ def _read_folder(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _read_csv(source: Path, path_column: str, label_column: str) -> tuple[list[str], list[str], dict[str, list[str]]]:
-    reader = csv.DictReader(io.StringIO(_text(source)))
+    reader = csv.DictReader(io.StringIO(_text(source)), skipinitialspace=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise SmallBigError(f"line {reader.line_num} can't be read: {error}", source) from error
     header = reader.fieldnames or []
     for column in (path_column, label_column):
         if column not in header:
             raise SmallBigError(f'no column "{column}" in the header ({", ".join(header)})', source)
     columns: dict[str, list[str]] = {column: [] for column in header}
-    for row in reader:
+    for number, row in rows:
         if None in row or None in row.values():
-            raise SmallBigError(f"line {reader.line_num} has not {len(header)} fields", source)
+            raise SmallBigError(f"line {number} has not {len(header)} fields", source)
+        if not row[path_column] or not row[label_column]:
+            raise SmallBigError(f"line {number} has no {path_column} or no {label_column}", source)
         for column in header:
             columns[column].append(row[column])
     return columns.pop(path_column), columns.pop(label_column), columns
@@ -176,36 +206,40 @@ def _read_csv(source: Path, path_column: str, label_column: str) -> tuple[list[s
 def _read_list(source: Path) -> tuple[list[str], list[str]]:
     paths, names = [], []
     for number, line in enumerate(_text(source).splitlines(), 1):
-        if not line.strip():
+        line = line.strip()
+        if not line:
             continue
         words = line.rsplit(maxsplit=2)
         # `path num_frames label` where the path is a folder of frames; else a path, which may hold blanks, and its label
-        path = words[0] if len(words) == 3 and words[1].isdigit() else line.strip().rsplit(maxsplit=1)[0]
-        if len(words) < 2 or not words[-1].isdigit():
+        path = words[0] if len(words) == 3 and words[1].isdecimal() else line.rsplit(maxsplit=1)[0]
+        if len(words) < 2 or not words[-1].isdecimal():
             raise SmallBigError(f"line {number} is not `path label` or `path num_frames label` with a class index", source)
         paths.append(path)
-        names.append(words[-1])
+        names.append(str(int(words[-1])))
     return paths, names
 
 
 def _text(source: Path) -> str:
     try:
         return source.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SmallBigError("can't read this data set as text", source) from error
+    except OSError as error:
+        raise SmallBigError(f"can't read this file: {error.strerror}", source) from error
+    except UnicodeDecodeError as error:
+        raise SmallBigError("this file is no UTF-8 text, as lists and tables are", source) from error
 
 
-def _index_classes(names: list[str], classes: Sequence[str] | None, source: Path) -> tuple[list[str], np.ndarray]:
-    found = set(names)
-    numeric = all(name.isdigit() for name in found)
-    if classes is None:
-        if numeric:  # indices, of which some may have no video
-            classes = [str(i) for i in range(max(map(int, found)) + 1)]
-        else:
-            classes = sorted(found)
+def _sort_classes(found: set[str], are_indices: bool) -> list[str]:
+    if not all(map(str.isdecimal, found)):
+        return sorted(found)
+    if are_indices and all(name == str(int(name)) for name in found):  # some may have no video
+        return [str(i) for i in range(max(map(int, found)) + 1)]
+    return sorted(found, key=lambda name: (int(name), name))
+
+
+def _index_labels(names: list[str], classes: Sequence[str], source: Path) -> np.ndarray:
     index = {name: i for i, name in enumerate(classes)}
-    if numeric and not found <= index.keys():  # indices into the given names
+    if all(map(str.isdecimal, names)) and not any(map(str.isdecimal, classes)):  # indices into the given names
         index = {str(i): i for i in range(len(classes))}
-    if unknown := sorted(found - index.keys()):
+    if unknown := sorted(set(names) - index.keys()):
         raise SmallBigError(f'class "{unknown[0]}" is not among the {len(classes)} known classes', source)
-    return list(classes), np.array([index[name] for name in names], np.int64)
+    return np.array([index[name] for name in names], np.int64)

@@ -7,7 +7,7 @@ same seed gives the same batches with any number of workers or processes, and fr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from smallbignet.data.annotations import Annotations, read_annotations, select_rows, split
+from smallbignet.data.annotations import Annotations, read_annotations, read_classes, select_rows, split
 from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips, sample_train_clip
 from smallbignet.data.transforms import InputSpec, train_crop, view_crops
 from smallbignet.data.video import open_video
@@ -31,7 +31,7 @@ class DataSpec:
         train: a folder with a folder per class, or with `train` and `val` folders of that kind; a .csv file with a header; or
             a list of `path label` or `path num_frames label`.
         val: likewise, to validate; where empty, the `val` folder, or what `val_select` or `val_fraction` takes.
-        select: rows of a .csv to train on, such as "fold=0,1,2".
+        select: rows of a .csv to train on, such as "fold=0,1,2"; where empty, all but those that `val_select` takes.
         val_select: rows to validate on, such as "fold=3".
         val_fraction: share of every class held out where neither `val` nor `val_select` is given.
         group_column: column of a .csv whose equal values stay on one side of that split, such as "source".
@@ -69,23 +69,27 @@ def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:
     """
     if not spec.train:
         raise SmallBigError("which videos? give a folder with a folder per class, a .csv file or a list", "--data.train")
+    train_source, val_source = spec.train, spec.val
     folders = Path(spec.train, "train"), Path(spec.train, "val")
-    train_source, val_source = (
-        map(str, folders) if not spec.val and folders[0].is_dir() and folders[1].is_dir() else (spec.train, spec.val)
-    )
-    train = _read(spec, train_source)
+    if folders[0].is_dir() and folders[1].is_dir():
+        train_source, val_source = str(folders[0]), spec.val or str(folders[1])
+    everything = _read(spec, train_source)
+    train = select_rows(everything, spec.select, train_source)
     if val_source:
-        return select_rows(train, spec.select, train_source), select_rows(
-            _read(spec, val_source, train.classes), spec.val_select, val_source
-        )
-    if spec.val_select:
-        return select_rows(train, spec.select, train_source), select_rows(train, spec.val_select, train_source)
-    return split(select_rows(train, spec.select, train_source), spec.val_fraction, spec.split_seed, spec.group_column)
+        return train, select_rows(_read(spec, val_source, everything.classes), spec.val_select, val_source)
+    if not spec.val_select:
+        return split(train, spec.val_fraction, spec.split_seed, spec.group_column)
+    val = select_rows(everything, spec.val_select, train_source)
+    if not spec.select:
+        train = train.subset(~np.isin(train.paths, val.paths))
+        if not len(train):
+            raise SmallBigError(f'"{spec.val_select}" leaves no video to train on', train_source)
+    return train, val
 
 
 def _read(spec: DataSpec, source: str, classes: Sequence[str] | None = None) -> Annotations:
     if classes is None and spec.classes:
-        classes = Path(spec.classes).read_text(encoding="utf-8").splitlines()
+        classes = read_classes(spec.classes)
     return read_annotations(source, spec.root or None, spec.path_column, spec.label_column, classes)
 
 
@@ -123,7 +127,8 @@ class Batch:
 class TrainClips(Dataset):
     """Random clips: item (epoch, index) is a batch of one clip (1, T, C, size, size).
 
-    A file that can't be read is replaced by another of the split, drawn from the same seed, and named in `unreadable`.
+    A file that can't be read is replaced by another of the split, drawn from the same seed, and named in `unreadable`. Where
+    none can be read, that is a VideoError.
     """
 
     def __init__(self, annotations: Annotations, clip: ClipSpec, frames: InputSpec, data: DataSpec, seed: int = 0):
@@ -133,10 +138,10 @@ class TrainClips(Dataset):
         return len(self.annotations)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
-        epoch, row = key
-        rng = np.random.default_rng([self.seed, epoch, row])
+        epoch, wanted = key
+        rng = np.random.default_rng([self.seed, epoch, wanted])
         unreadable: list[tuple[int, str]] = []
-        for _ in range(len(self)):
+        for row in self._candidates(wanted, rng):
             seed = int(rng.integers(2**62))
             try:
                 clips = self._read(row, seed)[None]
@@ -144,14 +149,19 @@ class TrainClips(Dataset):
                 return Batch(clips, labels, torch.tensor([row]), unreadable)
             except VideoError as error:
                 unreadable.append((row, error.what))
-                row = int(rng.integers(len(self)))
-        raise VideoError("no video of this data set could be read; the last one tried", self.annotations.paths[row])
+        what = f"none of the {len(self)} videos could be read; the first: {unreadable[0][1]}"
+        raise VideoError(what, self.annotations.paths[wanted])
+
+    def _candidates(self, wanted: int, rng: np.random.Generator) -> Iterator[int]:
+        yield wanted
+        yield from (row for row in rng.permutation(len(self)).tolist() if row != wanted)
 
     def _read(self, row: int, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         with open_video(str(self.annotations.paths[row]), self.data.backend, self.data.filename_tmpl) as video:
             frames = video.frames(sample_train_clip(video.num_frames, self.clip, generator).tolist())
-        return train_crop(frames, self.frames, seed)
+        # a seed of its own: with the same, the crop would go by the clip's place
+        return train_crop(frames, self.frames, int(torch.randint(2**62, (), generator=generator)))
 
 
 class TestViews(Dataset):
@@ -201,13 +211,33 @@ def epoch_batches(num_videos: int, batch_size: int, seed: int, epoch: int) -> li
     return [[(epoch, i) for i in order[start : start + size]] for start in range(0, num_videos - size + 1, size)]
 
 
-def make_loader(dataset: Dataset, batches: Iterable[list], workers: int) -> DataLoader:
+def make_loader(dataset: Dataset, batches: Sequence[list], workers: int) -> Iterator[Batch]:
     """Loads `batches` of the data set's keys in that order.
 
     Args:
         workers: processes that read ahead; 0 reads in this one, -1 takes all cores but one (at least 1, at most 16).
+
+    Raises:
+        SmallBigError: as a sample raised it, be it in another process.
     """
     if workers < 0:
-        workers = min(max(len(os.sched_getaffinity(0)) - 1, 1), 16)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # Linux, others
+        workers = min(max(cores - 1, 1), 16)
     pin = torch.cuda.is_available()
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=Batch.collate, pin_memory=pin)
+    for batch in DataLoader(_Batches(dataset), batch_size=None, sampler=batches, num_workers=workers, pin_memory=pin):
+        if isinstance(batch, SmallBigError):
+            raise batch
+        yield batch
+
+
+class _Batches(Dataset):
+    """Whole batches by their lists of keys. A SmallBigError is handed on, for what a worker raises arrives with a traceback."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __getitem__(self, keys: list) -> Batch | SmallBigError:
+        try:
+            return Batch.collate([self.dataset[key] for key in keys])
+        except SmallBigError as error:
+            return error

@@ -28,6 +28,8 @@ class ClipSpec:
     frame_interval: int = 8
 
     def __post_init__(self):
+        if self.sampling not in ("dense", "uniform"):
+            raise SmallBigError("sampling is dense or uniform", self.sampling)
         if self.clip_len < 1 or self.frame_interval < 1:
             raise SmallBigError("clip_len and frame_interval must be at least 1", f"{self.clip_len}x{self.frame_interval}")
 
@@ -74,22 +76,23 @@ def sample_train_clip(num_frames: int, spec: ClipSpec, generator: torch.Generato
 def sample_test_clips(num_frames: int, spec: ClipSpec, num_clips: int) -> np.ndarray:
     """Frame indices (num_clips, clip_len) that cover the video.
 
-    Dense: starts evenly spaced from the first possible to the last; one clip is the middle one. Uniform: one clip takes the
-    middle of each segment; of K clips, the k-th takes what lies k/K into each segment, so that of two clips the second is
-    TSM's shifted sample. Short videos as in `sample_train_clip`.
+    Dense: starts evenly spaced from the first possible to the last; one clip is the middle one. Uniform: the first clip takes
+    the middle of each segment; of K clips, each next one lies 1/K of a segment further on, round to the segment's start, so
+    that of two clips the second is TSM's shifted sample. Short videos as in `sample_train_clip`.
     """
     if spec.sampling == "dense":
         last = max(num_frames - spec.span, 0)
         starts = np.linspace(0, last, num_clips) if num_clips > 1 else np.array([last / 2])
         return np.stack([_dense(num_frames, spec, int(start)) for start in starts])
-    places = np.arange(num_clips) / num_clips if num_clips > 1 else np.array([0.5])
-    return np.stack([_uniform(num_frames, spec, np.full(spec.clip_len, place)) for place in places])
+    parts = 2 * num_clips  # whole numbers: a rounded fraction may fall on the frame before
+    places = (num_clips + 2 * np.arange(num_clips)) % parts
+    return np.stack([_uniform(num_frames, spec, np.full(spec.clip_len, place), parts) for place in places])
 
 
 def _dense(num_frames: int, spec: ClipSpec, start: int) -> np.ndarray:
     return (start + np.arange(spec.clip_len) * spec.frame_interval) % num_frames
 
 
-def _uniform(num_frames: int, spec: ClipSpec, places: np.ndarray) -> np.ndarray:
-    """The frame at `places` (0 to 1, one a segment) of each segment."""
-    return ((np.arange(spec.clip_len) + places) * num_frames / spec.clip_len).astype(np.int64)
+def _uniform(num_frames: int, spec: ClipSpec, places: np.ndarray, parts: int = 1) -> np.ndarray:
+    """The frame at `places` (0 to `parts`, one a segment) of each segment."""
+    return ((np.arange(spec.clip_len) * parts + places) * num_frames // (spec.clip_len * parts)).astype(np.int64)

@@ -43,16 +43,11 @@ class InputSpec:
 def train_crop(frames: Tensor, spec: InputSpec, seed: int) -> Tensor:
     """uint8 (T, C, H, W) -> uint8 (T, C, size, size): scaled, cropped and flipped alike for all frames, as `seed` says."""
     low, high = spec.train_short_side
-    transform = v2.Compose(
-        [
-            v2.RandomShortestSize(list(range(low, high + 1)), antialias=True),
-            v2.RandomCrop(spec.size),
-            v2.RandomHorizontalFlip(0.5 if spec.flip else 0.0),
-        ]
-    )
+    crop = v2.Compose([v2.RandomCrop(spec.size), v2.RandomHorizontalFlip(0.5 if spec.flip else 0.0)])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would queue a note for CUDA at every call
-        return transform(frames)
+        side = int(torch.randint(low, high + 1, ()))  # v2.RandomShortestSize makes 49 pixels 255 where it is asked for 256
+        return crop(TF.resize(frames, [side], antialias=True))
 
 
 def view_crops(frames: Tensor, spec: InputSpec, views: Views) -> Tensor:

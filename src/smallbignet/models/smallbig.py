@@ -13,7 +13,7 @@ What is worth noticing:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -68,7 +68,9 @@ def pool_view(x: Tensor, window: str, pool: str = "max") -> Tensor:
     padding = (0 if t == "T" else kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     if pool == "max":
         return F.max_pool3d(x, kernel, stride=1, padding=padding)
-    return F.avg_pool3d(x, kernel, stride=1, padding=padding, count_include_pad=False)
+    around = [edge for p in reversed(padding) for edge in (p, p)]  # padded by hand: avg_pool3d refuses maps below its kernel
+    inside = F.pad(torch.ones_like(x[:1, :1]), around)
+    return F.avg_pool3d(F.pad(x, around), kernel, stride=1) / F.avg_pool3d(inside, kernel, stride=1)
 
 
 class SmallBigUnit(nn.Module):
@@ -135,9 +137,9 @@ class Bottleneck(nn.Module):
     def __init__(self, cin: int, mid: int, stride: int, spec: BlockSpec):
         super().__init__()
         cout, (view1, view2, view3) = 4 * mid, spec.views
-        self.extra = {"smallbig": partial(ExtraUnit, shared=spec.shared), "se": SqueezeExcite, None: nn.Identity}[spec.extra](
-            cin
-        )
+        extra: dict[str | None, Callable[[int], nn.Module]] = {None: nn.Identity, "se": SqueezeExcite}
+        extra["smallbig"] = partial(ExtraUnit, shared=spec.shared)
+        self.extra = extra[spec.extra](cin)
         self.shift = TemporalShift() if spec.shift else nn.Identity()
         self.unit1 = SmallBigUnit(cin, mid, (spec.temporal, 1, 1), 1, view1, spec)
         self.unit2 = SmallBigUnit(mid, mid, (1, 3, 3), stride, view2, spec)
@@ -247,11 +249,12 @@ def recompute_contexts(block: nn.Module):
 
 @contextmanager
 def _frozen_statistics(block: nn.Module) -> Iterator[None]:
-    norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm3d) and m.training]
-    for bn in norms:
-        bn.track_running_stats = False
+    norms = [(m, m.momentum, m.num_batches_tracked.clone()) for m in block.modules() if isinstance(m, nn.BatchNorm3d)]
+    for bn, _, _ in norms:
+        bn.momentum = 0.0
     try:
         yield
     finally:
-        for bn in norms:
-            bn.track_running_stats = True
+        for bn, momentum, batches in norms:
+            bn.momentum = momentum
+            bn.num_batches_tracked.copy_(batches)

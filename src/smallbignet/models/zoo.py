@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatch
+from typing import Any
 
 from smallbignet.errors import SmallBigError
 from smallbignet.models.smallbig import BlockSpec, SmallBigNet
@@ -47,12 +48,19 @@ NETWORKS: dict[str, tuple[int, tuple[str, str, str, str]]] = {
 }
 
 
-def block_spec(name: str) -> BlockSpec:
+def block_spec(name: str | Mapping | BlockSpec) -> BlockSpec:
     """The block of a name: one of `BLOCKS`, then changes from `CHANGES` behind plus signs, such as "full+avg" or "3d+extra".
+
+    A spec is answered as it is, and one written as a mapping (in a config.json) is read back.
 
     Raises:
         SmallBigError: the name isn't known.
     """
+    if isinstance(name, BlockSpec):
+        return name
+    if isinstance(name, Mapping):
+        written: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in name.items()}
+        return BlockSpec(**written)
     base, *changes = name.split("+")
     if base not in BLOCKS:
         raise SmallBigError(f"unknown block; known: {', '.join(BLOCKS)}", base)
@@ -69,7 +77,7 @@ def create_model(
     name: str,
     num_classes: int = 400,
     *,
-    stages: Sequence[str | BlockSpec] | None = None,
+    stages: Sequence[str | Mapping | BlockSpec] | None = None,
     width: int = 64,
     drop_rate: float = 0.0,
     weights: str | None = None,
@@ -90,7 +98,7 @@ def create_model(
         close = get_close_matches(name, NETWORKS, n=3, cutoff=0.4) or NETWORKS
         raise SmallBigError(f"unknown network; did you mean {', '.join(close)}? `smallbig models` lists all", name)
     depth, named = NETWORKS[name]
-    blocks = [s if isinstance(s, BlockSpec) else block_spec(s) for s in (stages or named)]
+    blocks = [block_spec(stage) for stage in stages or named]
     if len(blocks) != 4:
         raise SmallBigError("a network has four stages (res2 to res5): give four blocks", f"{len(blocks)} given")
     res2, res3, res4, res5 = blocks

@@ -1,0 +1,296 @@
+"""That a seed gives the same batches whoever reads them, and that an unreadable file stops nothing but itself."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from smallbignet.data import datasets
+from smallbignet.data.annotations import Annotations, read_annotations
+from smallbignet.data.datasets import Batch, DataSpec, TestViews, TrainClips, epoch_batches, make_loader, read_split
+from smallbignet.data.sampling import ClipSpec, Views
+from smallbignet.data.synthetic import write_video
+from smallbignet.data.transforms import InputSpec
+from smallbignet.data.video import open_video
+from smallbignet.errors import SmallBigError, VideoError
+
+CLIP, SIZES, DATA = ClipSpec("dense", 4, 2), InputSpec(16, (18, 24), 16), DataSpec()
+
+
+def draw(seed: int, num_frames: int = 12, height: int = 24, width: int = 40) -> np.ndarray:
+    """Random blocks, another pattern in each frame."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (num_frames, height // 8, width // 8, 3), dtype=np.uint8)
+    return blocks.repeat(8, 1).repeat(8, 2)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Annotations:
+    """Seven videos of three classes."""
+    root = tmp_path_factory.mktemp("videos")
+    for i in range(7):
+        folder = root / "abc"[i % 3]
+        folder.mkdir(exist_ok=True)
+        write_video(folder / f"{i}.mp4", draw(i))
+    return read_annotations(root)
+
+
+@pytest.fixture
+def damaged(videos, tmp_path) -> Annotations:
+    """The same with unreadable files in rows 1 and 4."""
+    paths = videos.paths.astype(object)
+    for row in (1, 4):
+        paths[row] = str(tmp_path / f"bad{row}.mp4")
+        (tmp_path / f"bad{row}.mp4").write_bytes(b"this is no video " * 100)
+    return replace(videos, paths=paths.astype(str))
+
+
+def train_clips(annotations: Annotations, seed: int = 0) -> TrainClips:
+    return TrainClips(annotations, CLIP, SIZES, DATA, seed)
+
+
+def read_epoch(dataset: TrainClips, epoch: int = 0, first: int = 0, workers: int = 0, batch_size: int = 3) -> list[Batch]:
+    batches = epoch_batches(len(dataset), batch_size, dataset.seed, epoch)[first:]
+    return list(make_loader(dataset, batches, workers))
+
+
+def same(one: list[Batch], other: list[Batch]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a.clips, b.clips)
+        and torch.equal(a.labels, b.labels)
+        and torch.equal(a.rows, b.rows)
+        and a.unreadable == b.unreadable
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_the_same_batches_with_any_number_of_workers(damaged, workers):
+    expected = read_epoch(train_clips(damaged))
+    assert [batch.clips.shape for batch in expected] == [(3, 4, 3, 16, 16)] * 2
+    assert expected[0].labels.dtype == expected[0].rows.dtype == torch.int64
+    torch.rand(workers + 1)  # wherever the global generator stands
+    assert same(read_epoch(train_clips(damaged), workers=workers), expected)
+    assert same(read_epoch(train_clips(damaged), first=1, workers=workers), expected[1:])  # resumed within the epoch
+
+
+def test_other_seeds_and_epochs_give_other_clips(videos):
+    a, b, c = (train_clips(videos, seed)[epoch, 2] for seed, epoch in ((0, 0), (1, 0), (0, 1)))
+    assert a.rows.tolist() == b.rows.tolist() == c.rows.tolist() == [2]
+    assert not (torch.equal(a.clips, b.clips) or torch.equal(a.clips, c.clips) or torch.equal(b.clips, c.clips))
+
+
+def test_an_epoch_shows_every_video_once():
+    orders = {}
+    for seed, epoch in ((0, 0), (0, 1), (1, 0)):
+        batches = epoch_batches(21, 7, seed, epoch)
+        assert [len(batch) for batch in batches] == [7, 7, 7]
+        orders[seed, epoch] = [row for batch in batches for _, row in batch]
+        assert sorted(orders[seed, epoch]) == list(range(21))
+        assert {key for batch in batches for key, _ in batch} == {epoch}
+    assert len(set(map(tuple, orders.values()))) == 3
+
+
+@pytest.mark.parametrize(("num_videos", "sizes"), [(20, [8, 8]), (8, [8]), (5, [5])])
+def test_what_does_not_fill_a_batch_waits_unless_it_is_all_there_is(num_videos, sizes):
+    assert [len(batch) for batch in epoch_batches(num_videos, 8, 0, 0)] == sizes
+
+
+def test_the_crop_does_not_go_by_the_clips_place(videos, monkeypatch):
+    """65 starts and 65 short sides, each drawn first from a generator of the same seed, would always be the same number."""
+    starts, seeds = [], []
+    video = SimpleNamespace(num_frames=65, frames=lambda indices: starts.append(indices[0]))
+    monkeypatch.setattr(datasets, "open_video", lambda *_: nullcontext(video))
+    monkeypatch.setattr(datasets, "train_crop", lambda frames, spec, seed: seeds.append(seed) or torch.empty(0))
+    dataset = TrainClips(videos, ClipSpec("dense", 1, 1), SIZES, DATA)
+    for epoch in range(30):
+        dataset[epoch, 0]
+    sides = [int(torch.randint(65, (), generator=torch.Generator().manual_seed(seed))) for seed in seeds]
+    assert sum(start == side for start, side in zip(starts, sides, strict=True)) < 5
+
+
+def test_an_unreadable_file_is_replaced_by_another_of_the_split(damaged):
+    chosen = set()
+    for epoch in range(20):
+        batch = train_clips(damaged)[epoch, 4]
+        (row,), faults = batch.rows.tolist(), dict(batch.unreadable)
+        assert row not in (1, 4)
+        assert batch.labels.tolist() == [damaged.labels[row]]
+        assert 4 in faults and faults.keys() <= {1, 4} and all("FFmpeg can't open it" in why for why in faults.values())
+        chosen.add(row)
+    assert chosen == {0, 2, 3, 5, 6}  # any of the others
+
+
+def test_the_only_readable_file_is_found(damaged):
+    """Each of the others is tried before the work is given up, none twice."""
+    few = damaged.subset(np.array([1, 4, 4, 4, 0]))
+    for epoch in range(10):
+        batch = train_clips(few)[epoch, 0]
+        assert batch.rows.tolist() == [4]
+        rows = [row for row, _ in batch.unreadable]
+        assert len(set(rows)) == len(rows)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_where_no_file_can_be_read_training_ends_in_one_line(damaged, workers):
+    """From a worker, too: torch would hand on its traceback as the message."""
+    bad = damaged.subset(np.array([1, 4]))
+    with pytest.raises(VideoError) as caught:
+        read_epoch(train_clips(bad), workers=workers)
+    assert str(caught.value).startswith("none of the 2 videos could be read; the first: FFmpeg can't open it")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_wrong_setting_is_no_unreadable_file(videos, workers):
+    dataset = TrainClips(videos, CLIP, SIZES, replace(DATA, backend="decord"))
+    with pytest.raises(SmallBigError, match="the backend is one of") as caught:
+        read_epoch(dataset, workers=workers)
+    assert "\n" not in str(caught.value)
+
+
+def test_test_views_come_clip_by_clip_and_crop_by_crop(videos, monkeypatch):
+    reads = []
+
+    def count(*args):
+        video = open_video(*args)
+        frames = video.frames
+        monkeypatch.setattr(video, "frames", lambda indices: reads.append(indices) or frames(indices))
+        return video
+
+    monkeypatch.setattr(datasets, "open_video", count)
+    sizes = InputSpec(16, (24, 24), 24)  # the videos' own height: nothing is scaled
+    batch = TestViews(videos, CLIP, sizes, Views(3, 3), DATA)[5]
+    # 12 frames, 4x2 clips: from 0, 2 and 4, which share frames; 40 columns, crops of 24: from 0, 8 and 16
+    assert reads == [[0, 2, 4, 6, 8, 10]]
+    with open_video(str(videos.paths[5])) as video:
+        frames = video.frames(range(12))
+    expected = [frames[start : start + 8 : 2, :, :, left : left + 24] for start in (0, 2, 4) for left in (0, 8, 16)]
+    assert torch.equal(batch.clips, torch.stack(expected))
+    assert (batch.labels.tolist(), batch.rows.tolist()) == ([videos.labels[5]], [5])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_unreadable_files_of_a_test_are_named_and_left_out(damaged, workers):
+    dataset = TestViews(damaged, CLIP, SIZES, Views(2, 1), DATA)
+    mixed, nothing = make_loader(dataset, [[0, 1, 2], [4]], workers)
+    assert mixed.clips.shape == (4, 4, 3, 16, 16)
+    assert mixed.rows.tolist() == [0, 2] and mixed.labels.tolist() == damaged.labels[[0, 2]].tolist()
+    assert [row for row, _ in mixed.unreadable] == [1]
+    assert nothing.clips is None and len(nothing.rows) == len(nothing.labels) == 0
+    assert [row for row, _ in nothing.unreadable] == [4]
+
+
+def test_a_frame_folder_gives_the_clips_of_its_frames(tmp_path):
+    frames = draw(0)
+    (tmp_path / "my clip").mkdir()
+    for i, frame in enumerate(frames, 1):
+        Image.fromarray(frame).save(tmp_path / "my clip" / f"{i:03d}.png")
+    (tmp_path / "list.txt").write_text("my clip 12 1\n")
+    data = replace(DATA, train=str(tmp_path / "list.txt"), filename_tmpl="{:03d}.png")
+    dataset = TestViews(read_annotations(data.train), CLIP, InputSpec(24, (24, 24), 24), Views(1, 1), data)
+    batch = dataset[0]
+    assert torch.equal(batch.clips[0], torch.from_numpy(frames[2:10:2, :, 8:32]).permute(0, 3, 1, 2))
+    assert batch.labels.tolist() == [1]
+
+
+def test_where_the_system_does_not_tell_a_process_its_cores(videos, monkeypatch):
+    """os.sched_getaffinity is Linux's own."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert same(read_epoch(train_clips(videos), workers=-1), read_epoch(train_clips(videos)))
+
+
+# read_split reads no video, so empty files do.
+
+
+def make_folders(root, *names: str) -> str:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return str(root)
+
+
+def names(annotations: Annotations) -> list[str]:
+    return [os.path.basename(path) for path in annotations.paths]
+
+
+def test_train_and_val_folders_share_the_classes_of_train(tmp_path):
+    root = make_folders(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "train/c/3.mp4", "val/c/4.mp4", "val/b/5.mp4")
+    train, val = read_split(DataSpec(root))
+    assert train.classes == val.classes == ["a", "b", "c"]
+    assert (names(train), train.labels.tolist()) == (["1.mp4", "2.mp4", "3.mp4"], [0, 1, 2])
+    assert (names(val), val.labels.tolist()) == (["5.mp4", "4.mp4"], [1, 2])
+
+
+def test_a_val_source_of_its_own_goes_before_the_val_folder(tmp_path):
+    root = make_folders(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "other/b/4.mp4")
+    train, val = read_split(DataSpec(root, val=str(tmp_path / "other")))
+    assert (names(train), names(val), val.labels.tolist()) == (["1.mp4", "2.mp4"], ["4.mp4"], [1])
+
+
+def test_a_class_that_only_val_has_is_an_error(tmp_path):
+    root = make_folders(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "val/d/4.mp4")
+    with pytest.raises(SmallBigError, match='class "d" is not among the 2 known classes') as caught:
+        read_split(DataSpec(root))
+    assert caught.value.where == str(tmp_path / "val")
+
+
+def test_one_folder_is_split_by_fraction_and_seed(tmp_path):
+    root = make_folders(tmp_path, *(f"{label}/{label}{i}.mp4" for label in "ab" for i in range(10)))
+    train, val = read_split(DataSpec(root, val_fraction=0.3))
+    assert np.bincount(train.labels).tolist() == [7, 7] and np.bincount(val.labels).tolist() == [3, 3]
+    assert not set(names(train)) & set(names(val))
+    assert names(read_split(DataSpec(root, val_fraction=0.3, split_seed=1))[1]) != names(val)
+
+
+@pytest.mark.parametrize(
+    ("settings", "train", "val"),
+    [
+        ({"select": "fold=0,1", "val_select": "fold=2"}, "abcd", "ef"),
+        ({"select": "fold=1", "val_select": "fold=2"}, "cd", "ef"),
+        ({"val_select": "fold=2"}, "abcdgh", "ef"),  # never trains on what it validates with
+        ({"select": "fold=0,1", "val_fraction": 0.5, "group_column": "fold"}, "cd", "ab"),
+    ],
+)
+def test_csv_rows_are_selected(tmp_path, settings, train, val):
+    lines = [f"{name},{'xy'[i % 2]},{i // 2}\n" for i, name in enumerate("abcdefgh")]
+    (tmp_path / "set.csv").write_text("path,label,fold\n" + "".join(lines))
+    parts = read_split(DataSpec(str(tmp_path / "set.csv"), **settings))
+    assert ["".join(names(part)) for part in parts] == [train, val]
+    assert parts[0].classes == parts[1].classes == ["x", "y"]
+
+
+def test_class_names_from_a_file(tmp_path):
+    (tmp_path / "train.txt").write_text("1.mp4 1\n2.mp4 0\n")
+    (tmp_path / "val.txt").write_text("3.mp4 2\n")
+    (tmp_path / "classes.txt").write_text("run\nbox\nfall\n")
+    spec = DataSpec(str(tmp_path / "train.txt"), str(tmp_path / "val.txt"), classes=str(tmp_path / "classes.txt"))
+    train, val = read_split(spec)
+    assert train.classes == val.classes == ["run", "box", "fall"]
+    assert (train.labels.tolist(), val.labels.tolist()) == ([1, 0], [2])
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({}, "--data.train"),
+        ({"train": "missing"}, "missing"),
+        ({"train": "set.csv", "val": "missing.csv"}, "missing.csv"),
+        ({"train": "set.csv", "classes": "missing.txt"}, "missing.txt"),
+        ({"train": "set.csv", "val_select": "fold=9"}, "set.csv"),
+        ({"train": "set.csv", "val_select": "fold=0,1"}, "set.csv"),  # nothing is left to train on
+    ],
+)
+def test_mistakes_name_their_place(tmp_path, monkeypatch, settings, where):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set.csv").write_text("path,label,fold\n1.mp4,x,0\n2.mp4,y,1\n")
+    with pytest.raises(SmallBigError) as caught:
+        read_split(DataSpec(**settings))
+    assert caught.value.where == where
