@@ -69,7 +69,7 @@ def test_two_processes_give_the_same_numbers_as_one(run, clips, tmp_path):
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]) + "\n")
     words = ["evaluate", str(run), str(tmp_path / "list.csv"), "--views", "4x1", "--json", "--device", "cpu", "--workers", "0"]
     one = [sys.executable, "-m", "smallbignet", *words]
-    two = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "smallbignet", *words]
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "smallbignet", *words]
     answers = [json.loads(subprocess.run(c, capture_output=True, text=True, check=True).stdout) for c in (one, two)]
     assert answers[0] == answers[1]
     assert answers[0]["videos"] == 10 and len(answers[0]["unreadable"]) == 1

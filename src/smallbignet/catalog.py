@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from smallbignet.errors import SmallBigError
 from smallbignet.models.complexity import Complexity, complexity
@@ -43,7 +43,9 @@ def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -
 
 def show(catalog: Catalog) -> Table:
     """A row a network."""
-    table = Table("network", "res2, res3, res4, res5", caption=f"clips of {catalog.clip}, as frames x size")
+    table = Table(
+        Column("network", no_wrap=True), "res2, res3, res4, res5", caption=f"clips of {catalog.clip}, as frames x size"
+    )
     for heading in ("params (M)", "GMACs", "of convolutions"):
         table.add_column(heading, justify="right")
     for name, cost in catalog.networks.items():

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.table import Table
 
 from smallbignet.data.annotations import Annotations, find_files, read_annotations
-from smallbignet.data.video import VIDEO_EXTENSIONS, open_video
+from smallbignet.data.video import open_video
 from smallbignet.errors import SmallBigError, VideoError
 from smallbignet.progress import bar
 
@@ -84,7 +83,7 @@ def check(data: list[str], *, clean: str = "", root: str = "", workers: int = 0)
 def find_data(data: list[str], root: str) -> tuple[Annotations | None, list[str]]:
     """The annotations, where `data` is one data set, and the paths of its videos."""
     source = Path(data[0])
-    listed = source.is_file() and source.suffix.lower() not in VIDEO_EXTENSIONS and source.suffix in (".csv", ".txt")
+    listed = source.is_file() and source.suffix.lower() in (".csv", ".txt")
     if len(data) == 1 and (listed or (source.is_dir() and any(entry.is_dir() for entry in source.iterdir()))):
         annotations = read_annotations(source, root or None)
         return annotations, annotations.paths.tolist()
@@ -101,12 +100,10 @@ def write_clean(annotations: Annotations, file: Path) -> None:
             rows.writerow([os.path.relpath(path, file.parent), annotations.classes[label], *others])
 
 
-def show(report: CheckReport) -> Table:
-    """A row a bad video, and how many are well."""
-    table = Table("video", "status", "why", caption=f"{len(report.videos)} videos, {len(report.bad)} not ok")
-    for video in report.bad:
-        table.add_row(video.path, video.status, video.reason)
-    return table
+def show(report: CheckReport) -> str:
+    """A line for each video that is not ok, and how many there are."""
+    lines = [f"{video.status:10}  {video.path}: {video.reason}" for video in report.bad]
+    return "\n".join([*lines, f"{len(report.videos)} videos, {len(report.bad)} not ok"])
 
 
 def check_video(path: str, filename_tmpl: str = "img_{:05d}.jpg") -> VideoReport:

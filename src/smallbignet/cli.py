@@ -104,7 +104,8 @@ def run(name: str, words: list[str]) -> int:
     else:
         from rich.console import Console
 
-        Console(highlight=False).print(module.show(result))
+        shown = module.show(result)
+        Console(highlight=False, markup=False, soft_wrap=isinstance(shown, str)).print(shown)
     return getattr(result, "exit_status", 0)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Group
-from rich.table import Table
+from rich.table import Column, Table
 
 from smallbignet import plots
 from smallbignet.classifier import Prediction, VideoClassifier
@@ -94,7 +94,7 @@ def show(report: DemoReport) -> Group:
     for name, share in report.top1.items():
         table.add_row(name, f"{report.params[name]:,}", f"{100 * share:.1f} %")
     table.add_row("guessing", "", f"{100 * report.chance:.1f} %")
-    clips = Table("clip", "answer", "score", title="predictions of SmallBigNet")
+    clips = Table(Column("clip", overflow="fold"), "answer", "score", title="predictions of SmallBigNet")
     for path, predictions in report.predictions.items():
         clips.add_row(path, predictions[0].label, f"{predictions[0].score:.3f}")
     last = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from smallbignet.classifier import Prediction, VideoClassifier
 from smallbignet.data.annotations import find_files
@@ -68,7 +68,7 @@ def predict(
 
 def show(result: Answers) -> Table:
     """A row a file: labels with scores."""
-    table = Table("video", "label", "score")
+    table = Table(Column("video", overflow="fold"), "label", "score")
     for answer in result.answers:
         for i, prediction in enumerate(answer.predictions):
             table.add_row(answer.path if i == 0 else "", prediction.label, f"{prediction.score:.3f}")

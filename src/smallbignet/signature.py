@@ -45,7 +45,7 @@ def make_parser(function: Callable, prog: str, verb: Any, docs: dict[str, str]) 
     """The parser of a function's command line, with its help."""
     summary = parse(function.__doc__ or "").short_description or verb.summary
     parser = ArgumentParser(prog=prog, description=summary, epilog=f"example: {verb.example}", exit_on_error=False)
-    done = {"config"}
+    done: set[str | int] = {"config"}
     for name, parameter in inspect.signature(function).parameters.items():
         hint = get_type_hints(function)[name]
         if hint is TrainConfig:

@@ -168,7 +168,7 @@ def test_test_views_come_clip_by_clip_and_crop_by_crop(videos, monkeypatch):
     sizes = InputSpec(16, (24, 24), 24)  # the videos' own height: nothing is scaled
     batch = TestViews(videos, CLIP, sizes, Views(3, 3), DATA)[5]
     # 12 frames, 4x2 clips: from 0, 2 and 4, which share frames; 40 columns, crops of 24: from 0, 8 and 16
-    assert reads == [[0, 2, 4, 6, 8, 10]]
+    assert reads == [[0], [2], [4], [6], [8], [10]]  # each frame once, forwards
     with open_video(str(videos.paths[5])) as video:
         frames = video.frames(range(12))
     expected = [frames[start : start + 8 : 2, :, :, left : left + 24] for start in (0, 2, 4) for left in (0, 8, 16)]

@@ -196,7 +196,9 @@ def read_views(video, indices: np.ndarray, frames: InputSpec, views: Views) -> T
         uint8 (num_clips * num_crops, clip_len, C, S, S), a clip's crops one after the other.
     """
     wanted, places = np.unique(indices, return_inverse=True)
-    crops = view_crops(video.frames(wanted.tolist()), frames, views)  # (num_crops, wanted, C, S, S)
+    # One frame at a time, so that frames of full size, eighty for ten clips, are never in memory together.
+    crops = torch.cat([view_crops(video.frames([i]), frames, views) for i in wanted.tolist()], dim=1)
+    # (num_crops, wanted, C, S, S)
     clips = crops[:, places.reshape(indices.shape)]  # (num_crops, num_clips, clip_len, C, S, S)
     return clips.transpose(0, 1).flatten(0, 1)
 

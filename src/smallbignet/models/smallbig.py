@@ -249,12 +249,14 @@ def recompute_contexts(block: nn.Module):
 
 @contextmanager
 def _frozen_statistics(block: nn.Module) -> Iterator[None]:
-    norms = [(m, m.momentum, m.num_batches_tracked.clone()) for m in block.modules() if isinstance(m, nn.BatchNorm3d)]
-    for bn, _, _ in norms:
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm3d)]
+    before = [(bn.momentum, int(bn.num_batches_tracked or 0)) for bn in norms]
+    for bn in norms:
         bn.momentum = 0.0
     try:
         yield
     finally:
-        for bn, momentum, batches in norms:
+        for bn, (momentum, batches) in zip(norms, before, strict=True):
             bn.momentum = momentum
-            bn.num_batches_tracked.copy_(batches)
+            if bn.num_batches_tracked is not None:
+                bn.num_batches_tracked.fill_(batches)
