@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from smallbignet.check import _in_processes, check_video, check_videos
+from smallbignet.cli import main
+from smallbignet.data.annotations import read_annotations
 
 ODD = Path(__file__).parents[2] / "shared/data/odd"
 needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason="the collection of odd videos is not here")
@@ -82,3 +84,25 @@ def test_a_crash_and_a_hang_cost_only_their_own_file():
     assert (good, fine, well) == ("good", "fine", "well")
     assert crashed == "the decoder crashed"
     assert hung == "the decoder was not done after 4 seconds"
+
+
+def test_the_command_writes_a_clean_list_that_trains_and_says_what_it_left_out(clips, tmp_path, capsys):
+    for source in clips.glob("train/*/*.mp4"):
+        target = tmp_path / "data" / source.parent.name / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    bad = tmp_path / "data" / "still" / "0000.mp4"
+    bad.write_bytes(b"no video")
+    clean = tmp_path / "lists" / "clean.csv"
+    assert main(["check", str(tmp_path / "data"), "--clean", str(clean), "--workers", "1"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith(f"unreadable  {bad}: FFmpeg can't open it") and out.endswith("12 videos, 1 not ok\n")
+    kept = read_annotations(clean)
+    assert len(kept) == 11 and len(kept.classes) == 6
+    assert all(Path(path).is_file() for path in kept.paths) and str(bad) not in {str(Path(p).resolve()) for p in kept.paths}
+
+
+def test_a_clean_list_takes_labels(clips, tmp_path, capsys):
+    video = str(min(clips.glob("val/*/*.mp4")))
+    assert main(["check", video, "--clean", str(tmp_path / "c.csv")]) == 2
+    assert "labels" in capsys.readouterr().err

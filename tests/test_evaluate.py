@@ -70,7 +70,11 @@ def test_two_processes_give_the_same_numbers_as_one(run, clips, tmp_path):
     words = ["evaluate", str(run), str(tmp_path / "list.csv"), "--views", "4x1", "--json", "--device", "cpu", "--workers", "0"]
     one = [sys.executable, "-m", "smallbignet", *words]
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "smallbignet", *words]
-    answers = [json.loads(subprocess.run(c, capture_output=True, text=True, check=True).stdout) for c in (one, two)]
+    answers = []
+    for command in (one, two):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout))
     assert answers[0] == answers[1]
     assert answers[0]["videos"] == 10 and len(answers[0]["unreadable"]) == 1
 

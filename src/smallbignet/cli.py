@@ -106,7 +106,17 @@ def run(name: str, words: list[str]) -> int:
 
         shown = module.show(result)
         Console(highlight=False, markup=False, soft_wrap=isinstance(shown, str)).print(shown)
+    leave_group()
     return getattr(result, "exit_status", 0)
+
+
+def leave_group() -> None:
+    """Parts from the other processes of a distributed run; left to the interpreter's exit, torch sometimes aborts there."""
+    if "torch" in sys.modules:
+        from torch import distributed
+
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 def plain(result: Any) -> Any:

@@ -167,8 +167,7 @@ def score_videos(
             scores = classifier.scores(batch.clips).unflatten(0, (len(batch.rows), -1)).mean(1).numpy()
             found += zip(batch.rows.tolist(), scores, strict=True)
         advance((len(batch.rows) + len(batch.unreadable)) * state.num_processes)
-    if state.num_processes > 1:
-        found, faults = gather_object(found), gather_object(faults)
+    found, faults = gather_object(found), gather_object(faults)
     if not found:
         raise WorkError(f"none of the {len(annotations)} videos could be read; the first: {faults[0][1]}", annotations.paths[0])
     found.sort(key=lambda pair: pair[0])

@@ -26,7 +26,7 @@ class NetworkSpec:
         stages: other blocks for res2, res3, res4 and res5, such as [2d, full+avg, full+avg, full+avg].
         width: channels of the first convolution; 64 is the paper's.
         drop_rate: dropout in front of the classifier.
-        weights: to start from: "imagenet", a model directory, or nothing for random ones.
+        weights: to start from: "imagenet"; a model directory, of this network or its 2-D parent; or nothing for random ones.
     """
 
     name: str = "smallbig_r50"

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
 from rich.table import Table
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -28,12 +29,14 @@ from smallbignet.data.transforms import to_input
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.evaluate import Evaluation, score_videos
 from smallbignet.files import fresh_folder, fresh_name, install
-from smallbignet.models.directory import ModelConfig, load_config, load_model, save_model
+from smallbignet.models.directory import ModelConfig, load_model, save_model
 from smallbignet.models.smallbig import SmallBigNet
 from smallbignet.models.zoo import create_model
 from smallbignet.progress import bar, console
 from smallbignet.run_directory import RunDirectory
 from smallbignet.settings import OptimSpec, TrainConfig
+from smallbignet.weights.adapter import load_exact
+from smallbignet.weights.imagenet import VIDEO_ONLY
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Progress:
     Attributes:
         epoch: epochs done.
         batch: optimizer steps done in the current one.
-        totals: of the current epoch: loss summed over clips, correct clips, clips.
+        totals: of the current epoch, over all processes: loss summed over clips, correct clips, clips.
         best: top-1 of the best validation, 0 to 1, and its epoch (from 1).
         last: top-1 of the last validation.
         val_videos: videos it could read.
@@ -135,11 +138,9 @@ def build_network(config: TrainConfig, num_classes: int) -> tuple[SmallBigNet, d
     if spec.weights in ("", "imagenet"):
         return create_model(**how, weights=spec.weights or None), how
     model, state = create_model(**how), load_model(spec.weights).state_dict()
-    if load_config(spec.weights).network["num_classes"] != num_classes:
+    if len(state["fc.bias"]) != num_classes:
         state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    if unexpected or any(not key.startswith("fc.") for key in missing):
-        raise SmallBigError(f"the model to start from is another network than {spec.name}", spec.weights)
+    load_exact(model, state, spec.weights, may_miss=VIDEO_ONLY)
     return model, how
 
 
@@ -150,6 +151,7 @@ class Trainer:
         self.config, self.optim, self.run_spec = config, config.optim, config.run
         self.accelerator = make_accelerator(config)
         self.directory = RunDirectory(config.run.dir)
+        state = self.directory.find_state(config, resume)
         self.train_set, self.val_set = read_split(config.data)
         self._check_batch()
         torch.manual_seed(config.run.seed)
@@ -173,7 +175,6 @@ class Trainer:
         self.accelerator.register_for_checkpointing(self.progress)
         source = {"source": "smallbig train", "smallbignet": __version__, "started from": config.model.weights or "random"}
         self.model_config = ModelConfig(network, self.train_set.classes, config.clip, config.input, config.run.views, source)
-        state = self.directory.find_state(config, resume)
         self.accelerator.wait_for_everyone()
         if state:
             self.accelerator.load_state(str(state))
@@ -206,7 +207,7 @@ class Trainer:
         self.model.train()
         started, progress = time.monotonic(), self.progress
         # the totals stay on the device: reading them at every step would make it wait
-        totals = torch.tensor(progress.totals, device=self.accelerator.device)
+        totals = torch.tensor(progress.totals, device=self.accelerator.device) * self.is_main
         for parts in self._batches():
             epoch = progress.epoch + progress.batch / self.steps_per_epoch
             for group in self.optimizer.param_groups:
@@ -221,12 +222,10 @@ class Trainer:
             last = progress.batch == self.steps_per_epoch
             if progress.batch % 10 == 0 or last:
                 self._check_loss(totals)
-            self.bar.advance(
-                sum(len(batch.rows) for batch in parts) * self.accelerator.num_processes,
-                f"epoch {progress.epoch + 1}/{self.optim.epochs}",
-            )
+            clips = sum(len(batch.rows) for batch in parts) * self.accelerator.num_processes
+            self.bar.advance(clips, f"epoch {progress.epoch + 1}/{self.optim.epochs}")
             if last or progress.batch % self.run_spec.save_steps == 0:
-                progress.totals = totals.tolist()
+                progress.totals = self.accelerator.reduce(totals).tolist()
                 progress.seconds, started = progress.seconds + time.monotonic() - started, time.monotonic()
                 if not last:
                     self._save_state()
@@ -286,8 +285,8 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Validates, keeps the last and the best model, writes the metrics, and saves the state to resume from."""
         progress, epoch = self.progress, self.progress.epoch + 1
-        totals = torch.tensor(progress.totals, device=self.accelerator.device)
-        loss, correct, clips = self.accelerator.reduce(totals).tolist()
+        loss, correct, clips = progress.totals
+        progress.unreadable = dict(gather_object(list(progress.unreadable.items())))
         model: Any = self.ema.module if self.ema else self.accelerator.unwrap_model(self.model)
         val = self._validate(model.eval())
         progress.last, progress.val_videos, progress.val_unreadable = val.accuracy(), len(val.videos), dict(val.unreadable)

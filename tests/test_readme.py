@@ -1,0 +1,36 @@
+"""What the README tells people to type is what the commands take."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from smallbignet import cli
+from smallbignet.models.complexity import complexity
+from smallbignet.models.zoo import create_model, list_models
+from smallbignet.signature import parse_call
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line.removeprefix("$ ").split("  #")[0].strip() for line in README.splitlines() if line.startswith("$ smallbig ")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_parse(command):
+    from importlib import import_module
+
+    verb, *words = shlex.split(command)[1:]
+    module, function = cli.VERBS[verb].function.split(":")
+    parse_call(getattr(import_module(f"smallbignet.{module}"), function), f"smallbig {verb}", cli.VERBS[verb], words)
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_the_networks_figures(name):
+    cost = complexity(lambda: create_model(name))
+    row = next(line for line in README.splitlines() if line.startswith("|") and re.search(rf"`{name}`", line))
+    assert f"{cost.params / 1e6:.2f}" in row
+    assert f"{cost.macs / 1e9:.2f}" in row or f"{cost.conv_macs / 1e9:.2f}" in row
