@@ -27,6 +27,7 @@ from smallbignet.train import train
 
 NETWORKS = {"smallbig": "SmallBig-R23", "parent": "its 2-D parent"}
 CHANGES = {"smallbig": [], "parent": ["--model.stages", "[2d, 2d, 2d, 2d]"]}  # of the recipe
+MARK = ".smallbig-demo"  # in a folder that a demo made, and only there, a demo deletes
 CLIPS = {"train": 120, "val": 30}  # per class
 
 
@@ -64,9 +65,11 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> DemoReport:
         SmallBigError: `out` holds something else than an earlier demo.
     """
     started, root = time.monotonic(), Path(out)
-    if root.exists() and any(root.iterdir()) and not (root / "clips").is_dir():
+    if root.exists() and any(root.iterdir()) and not (root / MARK).is_file():
         raise SmallBigError("this folder holds something else; choose another --out", out)
     shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    (root / MARK).touch()
     with bar("render", sum(CLIPS.values()) * len(CLASSES), "clips") as progress:
         clips = make_dataset(
             root / "clips", CLIPS, seed, num_frames=16, size=48, fps=8, progress=lambda done, total: progress.advance()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from smallbignet.data.datasets import DataSpec
 from smallbignet.data.sampling import ClipSpec
@@ -120,12 +120,16 @@ class TrainConfig:
         return yaml.safe_dump(plain, sort_keys=False)
 
 
-def settings_parser(**kwargs) -> ArgumentParser:
-    """A parser of `TrainConfig`: --config RECIPE.yaml, then --section.key value."""
-    parser = ArgumentParser(exit_on_error=False, **kwargs)
-    parser.add_argument("--config", action="config", help="a recipe, instead of naming it first")
+def add_settings(parser: ArgumentParser) -> None:
+    """Gives a parser all settings: --config RECIPE.yaml, then --section.key value."""
+    recipes = f"RECIPE, named first: a YAML file, or a shipped one ({', '.join(shipped_recipes())})"
+    parser.add_argument("--config", action="config", metavar="RECIPE", help=recipes)
     parser.add_class_arguments(TrainConfig, None)
-    return parser
+
+
+def read_settings(values: Namespace) -> TrainConfig:
+    """The settings among what such a parser has parsed and instantiated."""
+    return TrainConfig(**{name: getattr(values, name) for name in TrainConfig.__dataclass_fields__})
 
 
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -138,13 +142,17 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
         SmallBigError: no such recipe or setting, or a value of another kind.
     """
-    parser = settings_parser()
+    parser = ArgumentParser(exit_on_error=False)
+    add_settings(parser)
     try:
-        values = parser.parse_args(["--config", str(recipe_path(recipe)), *overrides])
+        return read_settings(parser.instantiate(parser.parse_args(["--config", str(recipe_path(recipe)), *overrides])))
     except ArgumentError as error:
-        raise SmallBigError(" ".join(str(error).split()), recipe) from error
-    values = parser.instantiate(values)
-    return TrainConfig(**{name: getattr(values, name) for name in TrainConfig.__dataclass_fields__})
+        raise SmallBigError(one_line(error), recipe) from error
+
+
+def one_line(error: Exception) -> str:
+    """A parser's message without its line breaks and Python's type names."""
+    return " ".join(str(error).split()).replace("a typing.Literal", "one of ").replace("<class 'float'>", "number")
 
 
 def recipe_path(recipe: str) -> Path:

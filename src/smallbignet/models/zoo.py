@@ -95,8 +95,9 @@ def create_model(
         SmallBigError: an unknown name, not four stages, a width that isn't a multiple of 8.
     """
     if name not in NETWORKS:
-        close = get_close_matches(name, NETWORKS, n=3, cutoff=0.4) or NETWORKS
-        raise SmallBigError(f"unknown network; did you mean {', '.join(close)}? `smallbig models` lists all", name)
+        close = get_close_matches(name, NETWORKS, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise SmallBigError(f"unknown network; {hint}`smallbig models` lists all", name)
     depth, named = NETWORKS[name]
     blocks = [block_spec(stage) for stage in stages or named]
     if len(blocks) != 4:

@@ -43,8 +43,8 @@ def read_checkpoint(path: str | Path) -> State:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken file makes the readers raise
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise SmallBigError(f"can't read this checkpoint as plain tensors: {reason[0][:120]}", path) from error
+        what = "this file is no checkpoint, or holds more than tensors; nothing else is loaded, for it could run code"
+        raise SmallBigError(what, path) from error
     while isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
