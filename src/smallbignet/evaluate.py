@@ -95,6 +95,8 @@ def evaluate(
     root: str = "",
     path_column: str = "path",
     label_column: str = "label",
+    filename_tmpl: str = "img_{:05d}.jpg",
+    backend: str = "auto",
     scores: str = "",
     report: str = "",
     workers: int = -1,
@@ -111,6 +113,8 @@ def evaluate(
         root: folder that listed paths are relative to; the list's own if not given.
         path_column: of a .csv.
         label_column: of a .csv.
+        filename_tmpl: names of the frames in a frame folder, counted from 1.
+        backend: auto (PyAV), pyav or torchcodec.
         scores: file (.npz) to keep the softmax scores in, by video.
         report: folder for the confusion matrix (.png, .csv), the classes (.csv) and all figures (.json).
         workers: processes that decode; -1 takes all cores but one.
@@ -126,7 +130,7 @@ def evaluate(
     source = Path(data, "val") if Path(data, "val").is_dir() else Path(data)
     annotations = read_annotations(source, root or None, path_column, label_column, classifier.config.classes)
     annotations = select_rows(annotations, select, source)
-    spec = DataSpec(train=data)
+    spec = DataSpec(filename_tmpl=filename_tmpl, backend=backend)
     with bar("evaluate", len(annotations), "videos", visible=state.is_main_process) as progress:
         result = score_videos(classifier, annotations, views or classifier.config.views, spec, workers, progress.advance)
     if state.is_main_process:

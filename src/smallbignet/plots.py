@@ -57,7 +57,7 @@ def demo(predictions: dict[str, list[Prediction]], top1: dict[str, float], chanc
         with open_video(path) as video:
             frames = video.frames(np.linspace(0, video.num_frames - 1, 8).astype(int).tolist())
         for axes, frame in zip(row, frames, strict=True):
-            axes.imshow(frame.permute(1, 2, 0))
+            axes.imshow(frame.permute(1, 2, 0).numpy())
             axes.set(xticks=[], yticks=[])
         label = Path(path).parent.name
         right_answer = answers[0].label == label
