@@ -96,7 +96,14 @@ def test_settings_train(tiny, overrides):
     assert report.epochs == 1 and report.val_videos == 6
 
 
-def test_grad_checkpointing_and_layout_do_not_change_the_first_steps_much(tiny, tmp_path):
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_mixed_precision_on_a_gpu(tiny, precision):
+    assert train(tiny("--run.device", "cuda", "--run.precision", precision)).epochs == 2
+
+
+def test_gradient_checkpointing_trains_to_the_same_weights(tiny, tmp_path):
     plain = train(tiny("--optim.epochs", "1", "--run.dir", str(tmp_path / "plain")))
     saved = train(tiny("--optim.epochs", "1", "--run.grad_checkpointing", "true", "--run.dir", str(tmp_path / "saved")))
     assert plain.last_top1 == saved.last_top1
