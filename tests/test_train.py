@@ -162,6 +162,9 @@ def test_many_corrupt_files_stop_the_run_with_a_clear_error(clips, tiny, tmp_pat
         (["--run.precision", "fp16"], "fp16"),
         (["--model.stages", "[2d]"], "four stages"),
         (["--run.device", "cuda:9"], "cuda:9"),
+        (["--optim.lr", "-1"], "optim.lr"),
+        (["--optim.accumulate", "0"], "optim.accumulate"),
+        (["--run.val_views", "3x2"], "3x2"),
     ],
 )
 def test_settings_that_cannot_work_are_named(tiny, overrides, words):

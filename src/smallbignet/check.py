@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import multiprocessing
 import os
 import time
@@ -15,9 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from smallbignet.data.annotations import Annotations, find_files, read_annotations
+from smallbignet.data.annotations import Annotations, find_files, read_annotations, to_csv
 from smallbignet.data.video import open_video
 from smallbignet.errors import SmallBigError, VideoError
+from smallbignet.files import write_text
 from smallbignet.progress import bar
 
 
@@ -53,51 +53,57 @@ class CheckReport:
         return int(bool(self.bad))
 
 
-def check(data: list[str], *, clean: str = "", root: str = "", workers: int = 0) -> CheckReport:
+def check(
+    data: list[str],
+    *,
+    clean: str = "",
+    root: str = "",
+    path_column: str = "path",
+    label_column: str = "label",
+    filename_tmpl: str = "img_{:05d}.jpg",
+    workers: int = 0,
+) -> CheckReport:
     """Decodes every frame of every video once and names those that can't be read, in whole or in part.
 
     Args:
         data: a data set (a .csv file with a header, a list, a folder), or video files, folders, glob patterns.
         clean: file (.csv) to write the data set to without the damaged and unreadable videos; `train` reads it.
         root: folder that listed paths are relative to; the list's own if not given.
+        path_column: of a .csv.
+        label_column: of a .csv.
+        filename_tmpl: names of the frames in a frame folder, counted from 1.
         workers: processes; 0 takes one for each core.
 
     Raises:
         SmallBigError: no such data set; a clean list of videos without labels.
     """
-    annotations, paths = find_data(data, root)
+    annotations, paths = find_data(data, root, path_column, label_column, bool(clean))
     if clean and (annotations is None or not clean.endswith(".csv")):
         raise SmallBigError(
             "a clean list is a .csv file, and takes a data set with labels: a list or a folder per class", clean
         )
     reports = []
     with bar("check", len(paths), "videos") as progress:
-        for report in check_videos(paths, workers):
+        for report in check_videos(paths, workers, filename_tmpl):
             reports.append(report)
             progress.advance(note=f"{sum(r.status != 'ok' for r in reports)} not ok")
     if annotations is not None and clean:
-        write_clean(annotations.subset(np.array([report.status == "ok" for report in reports])), Path(clean))
+        well = annotations.subset(np.array([report.status == "ok" for report in reports]))
+        write_text(Path(clean), to_csv(well, Path(clean).parent))
     return CheckReport(reports)
 
 
-def find_data(data: list[str], root: str) -> tuple[Annotations | None, list[str]]:
-    """The annotations, where `data` is one data set, and the paths of its videos."""
+def find_data(
+    data: list[str], root: str, path_column: str, label_column: str, with_labels: bool
+) -> tuple[Annotations | None, list[str]]:
+    """The annotations, of a list or where labels are wanted, and the paths of the videos."""
     source = Path(data[0])
-    listed = source.is_file() and source.suffix.lower() in (".csv", ".txt")
-    if len(data) == 1 and (listed or (source.is_dir() and any(entry.is_dir() for entry in source.iterdir()))):
-        annotations = read_annotations(source, root or None)
-        return annotations, annotations.paths.tolist()
-    return None, find_files(data)
-
-
-def write_clean(annotations: Annotations, file: Path) -> None:
-    """Writes annotations as a .csv file, paths relative to its folder, all columns kept."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["path", "label", *annotations.columns])
-        for path, label, *others in zip(annotations.paths, annotations.labels, *annotations.columns.values(), strict=True):
-            rows.writerow([os.path.relpath(path, file.parent), annotations.classes[label], *others])
+    if len(data) > 1 or not (source.suffix.lower() in (".csv", ".txt") or (source.is_dir() and with_labels)):
+        return None, find_files(data)
+    if (source / "train").is_dir() and (source / "val").is_dir():
+        raise SmallBigError("a clean list is of one part: check its train and its val folder each by itself", source)
+    annotations = read_annotations(source, root or None, path_column, label_column)
+    return annotations, annotations.paths.tolist()
 
 
 def show(report: CheckReport) -> str:

@@ -59,7 +59,7 @@ class VideoClassifier:
         if isinstance(model, SmallBigNet):
             if config is None:
                 raise SmallBigError("a network alone has no class names: give its config too")
-            self.config, self.model = config, model
+            self.config, self.model = config, model.to(self.device).eval()
         else:
             self.config, self.model = load_config(model), load_model(model, self.device)
         self.dtype = PRECISIONS[precision]
@@ -79,7 +79,7 @@ class VideoClassifier:
         """The `top` classes of a video file (or a folder of frames), best first.
 
         Args:
-            views: clips x crops, such as "10x3"; "auto" covers the whole video, see `covering_views`.
+            views: clips x crops, such as "10x3"; "auto" is the model's own, see `covering_views`.
 
         Raises:
             VideoError: the file can't be read.

@@ -37,7 +37,7 @@ VERBS = {
     "evaluate": Verb(
         "evaluate:evaluate",
         "test a model on labelled videos",
-        "smallbig evaluate runs/mine my_videos --views 10x3 --report out",
+        "smallbig evaluate runs/mine runs/mine/val.csv --report out",
     ),
     "predict": Verb(
         "predict:predict", "labels with scores for files, folders, globs", "smallbig predict runs/mine clip.mp4 --top 3"
@@ -66,11 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         return run(words[0], words[1:])
-    except (SmallBigError, WorkError) as error:
+    except SmallBigError as error:
         if debug:
             raise
         print(f"smallbig: error: {error}", file=sys.stderr)
         return 1 if isinstance(error, WorkError) else 2
+    except OSError as error:  # a full disk, a folder that can't be written, a download that fails
+        if debug:
+            raise
+        print(f"smallbig: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("smallbig: stopped", file=sys.stderr)
         return 130

@@ -125,6 +125,8 @@ def evaluate(
         SmallBigError: no such model or data, classes that the model doesn't know.
         WorkError: no video could be read.
     """
+    if scores and not scores.endswith(".npz"):
+        raise SmallBigError("a scores file ends in .npz", scores)
     state = PartialState(cpu=device == "cpu")
     classifier = VideoClassifier(model, device=device or state.device, precision=precision)
     source = Path(data, "val") if Path(data, "val").is_dir() else Path(data)
@@ -183,8 +185,6 @@ def score_videos(
 
 def save_scores(result: Evaluation, file: str) -> None:
     """Keeps the scores as an .npz file: arrays videos, labels, scores and classes."""
-    if not file.endswith(".npz"):
-        raise SmallBigError("a scores file ends in .npz", file)
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         file, videos=result.videos, labels=result.labels, scores=result.scores, classes=np.array(result.classes)

@@ -1,10 +1,18 @@
-"""Folders that are written whole or not at all, whenever the process is killed."""
+"""Files and folders that are written whole or not at all, whenever the process is killed."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
+
+
+def write_text(file: Path, text: str) -> None:
+    """Writes a text file, its folder made where it is missing; a file that is there is replaced at once."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = fresh_name(file)
+    fresh.write_text(text, encoding="utf-8")
+    os.replace(fresh, file)
 
 
 def fresh_name(directory: Path) -> Path:

@@ -17,12 +17,13 @@ from typing import Any
 import yaml
 
 from smallbignet import plots
+from smallbignet.data.annotations import Annotations, to_csv
 from smallbignet.errors import SmallBigError
-from smallbignet.files import recovered
+from smallbignet.files import recovered, write_text
 from smallbignet.settings import TrainConfig
 
 # settings that may differ when a run is resumed: they don't change what is computed
-FREE = {"run": {"dir", "device", "workers", "save_steps"}, "data": {"root", "backend", "max_unreadable"}}
+FREE = {"run": {"dir", "device", "workers", "save_steps"}, "data": {"backend", "max_unreadable"}}
 
 
 class RunDirectory:
@@ -33,29 +34,39 @@ class RunDirectory:
         self.best, self.last, self.state = (self.path / name for name in ("best", "last", "state"))
         self.board: Any = None
 
-    def find_state(self, config: TrainConfig, resume: bool) -> Path | None:
+    def find_state(self, config: TrainConfig, parts: dict[str, Annotations], resume: bool) -> Path | None:
         """The state to go on from; None for a new run, and for one that was stopped before it saved any.
 
+        Args:
+            parts: the videos to train and to validate on, by the names "train" and "val".
+
         Raises:
-            SmallBigError: a run is there and isn't to be resumed; or nothing is, or a run with other settings.
+            SmallBigError: a run is there and isn't to be resumed; or none is, or one with other settings or videos.
         """
-        settings = self.path / "config.yaml"
+        state, settings = recovered(self.state), self.path / "config.yaml"
         if not resume:
-            if settings.exists():
+            if state:
                 raise SmallBigError("this directory holds a run: add --resume to go on, or choose another run.dir", self.path)
             return None
         if not settings.exists():
             raise SmallBigError("no run to resume in this directory", self.path)
-        if changed := changed_settings(settings, config):
-            raise SmallBigError(f"the run to resume was started with other settings: {', '.join(changed)}", settings)
-        return recovered(self.state)
+        if state:
+            if changed := changed_settings(settings, config):
+                raise SmallBigError(f"the run to resume was started with other settings: {', '.join(changed)}", settings)
+            for name, part in parts.items():
+                if (self.path / f"{name}.csv").read_text(encoding="utf-8") != to_csv(part, self.path):
+                    what = f"the videos to {name} are no longer those that the run to resume was started with"
+                    raise SmallBigError(what, self.path / f"{name}.csv")
+        return state
 
-    def start(self, config: TrainConfig, epochs_done: int) -> None:
-        """Writes the settings, and drops what an interrupted epoch has written."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    def start(self, config: TrainConfig, parts: dict[str, Annotations], epochs_done: int) -> None:
+        """Writes settings and videos of a new run; drops what an interrupted epoch has written."""
+        if not recovered(self.state):
+            for name, part in parts.items():
+                write_text(self.path / f"{name}.csv", to_csv(part, self.path))
+            write_text(self.path / "config.yaml", config.to_yaml())
         kept = [line for line in self.metrics() if line["epoch"] <= epochs_done]
-        (self.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
         with suppress(ImportError):  # an extra
             from torch.utils.tensorboard import SummaryWriter
 
@@ -79,7 +90,7 @@ class RunDirectory:
 
     def finish(self, report: dict) -> None:
         """Writes the report and the curves."""
-        (self.path / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_text(self.path / "report.json", json.dumps(report, indent=2) + "\n")
         plots.curves(self.metrics(), self.path / "curves.png")
         if self.board:
             self.board.close()

@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from smallbignet.data.datasets import DataSpec
-from smallbignet.data.sampling import ClipSpec
+from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.transforms import InputSpec
 from smallbignet.errors import SmallBigError
 
@@ -72,6 +72,16 @@ class OptimSpec:
     clip_grad: float = 0.0
     ema_decay: float = 0.0
 
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise SmallBigError("must be at least 1", f"optim.{name} {getattr(self, name)}")
+        for name in ("lr", "momentum", "weight_decay", "warmup_epochs", "clip_grad", "ema_decay"):
+            if getattr(self, name) < 0:
+                raise SmallBigError("must not be negative", f"optim.{name} {getattr(self, name)}")
+        if self.nesterov and not self.momentum:
+            raise SmallBigError("Nesterov's momentum needs a momentum", "optim.nesterov")
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -100,6 +110,15 @@ class RunSpec:
     save_steps: int = 500
     val_views: str = "1x1"
     views: str = "10x3"
+
+    def __post_init__(self):
+        Views.parse(self.val_views)
+        Views.parse(self.views)
+        if self.save_steps < 1 or self.seed < 0:
+            where = f"run.save_steps {self.save_steps}, run.seed {self.seed}"
+            raise SmallBigError("save_steps must be at least 1, and a seed not negative", where)
+        if self.device not in ("", "cpu", "cuda"):
+            raise SmallBigError("cpu or cuda; CUDA_VISIBLE_DEVICES chooses among GPUs", f"run.device {self.device}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from rich.table import Table
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -29,12 +29,12 @@ from smallbignet.data.transforms import to_input
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.evaluate import Evaluation, score_videos
 from smallbignet.files import fresh_folder, fresh_name, install
-from smallbignet.models.directory import ModelConfig, load_model, save_model
+from smallbignet.models.directory import ModelConfig, load_config, load_model, save_model
 from smallbignet.models.smallbig import SmallBigNet
 from smallbignet.models.zoo import create_model
 from smallbignet.progress import bar, console
 from smallbignet.run_directory import RunDirectory
-from smallbignet.settings import OptimSpec, TrainConfig
+from smallbignet.settings import NetworkSpec, OptimSpec, TrainConfig
 from smallbignet.weights.adapter import load_exact
 from smallbignet.weights.imagenet import VIDEO_ONLY
 
@@ -112,7 +112,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:
         SmallBigError: settings or data that can't work; a run directory that is in use, or has nothing to resume.
         WorkError: too many unreadable videos, or a loss that is no longer a number.
     """
-    return Trainer(config, resume).run()
+    try:
+        return Trainer(config, resume).run()
+    except torch.OutOfMemoryError as error:
+        what = "out of GPU memory; try a smaller optim.batch_size, optim.accumulate, or run.grad_checkpointing"
+        raise WorkError(what, f"optim.batch_size {config.optim.batch_size}") from error
 
 
 def learning_rate(optim: OptimSpec, epoch: float) -> float:
@@ -125,22 +129,21 @@ def learning_rate(optim: OptimSpec, epoch: float) -> float:
     return optim.lr * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def build_network(config: TrainConfig, num_classes: int) -> tuple[SmallBigNet, dict[str, Any]]:
-    """The network to train, with the weights it starts from, and the arguments of `create_model` that rebuild it."""
-    spec = config.model
+def build_network(spec: NetworkSpec, classes: list[str], start: str) -> tuple[SmallBigNet, dict[str, Any]]:
+    """The network to train, with the weights that `start` names, and the arguments of `create_model` that rebuild it."""
     how: dict[str, Any] = {
         "name": spec.name,
-        "num_classes": num_classes,
+        "num_classes": len(classes),
         "stages": spec.stages,
         "width": spec.width,
         "drop_rate": spec.drop_rate,
     }
-    if spec.weights in ("", "imagenet"):
-        return create_model(**how, weights=spec.weights or None), how
-    model, state = create_model(**how), load_model(spec.weights).state_dict()
-    if len(state["fc.bias"]) != num_classes:
+    if start in ("", "imagenet"):
+        return create_model(**how, weights=start or None), how
+    model, state = create_model(**how), load_model(start).state_dict()
+    if load_config(start).classes != classes:
         state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    load_exact(model, state, spec.weights, may_miss=VIDEO_ONLY)
+    load_exact(model, state, start, may_miss=VIDEO_ONLY)
     return model, how
 
 
@@ -150,12 +153,12 @@ class Trainer:
     def __init__(self, config: TrainConfig, resume: bool):
         self.config, self.optim, self.run_spec = config, config.optim, config.run
         self.accelerator = make_accelerator(config)
-        self.directory = RunDirectory(config.run.dir)
-        state = self.directory.find_state(config, resume)
         self.train_set, self.val_set = read_split(config.data)
         self._check_batch()
+        self.directory, parts = RunDirectory(config.run.dir), {"train": self.train_set, "val": self.val_set}
+        state = self.directory.find_state(config, parts, resume)
         torch.manual_seed(config.run.seed)
-        model, network = build_network(config, len(self.train_set.classes))
+        model, network = build_network(config.model, self.train_set.classes, "" if state else config.model.weights)
         model.set_grad_checkpointing(config.run.grad_checkpointing)
         self.memory_format = torch.channels_last_3d if config.run.channels_last else torch.contiguous_format
         model = model.to(self.accelerator.device).to(memory_format=self.memory_format)
@@ -179,7 +182,7 @@ class Trainer:
         if state:
             self.accelerator.load_state(str(state))
         if self.is_main:
-            self.directory.start(config, self.progress.epoch)
+            self.directory.start(config, parts, self.progress.epoch)
 
     @property
     def is_main(self) -> bool:
@@ -219,13 +222,13 @@ class Trainer:
             if self.ema:
                 self.ema.update_parameters(self.accelerator.unwrap_model(self.model))
             progress.batch += 1
-            last = progress.batch == self.steps_per_epoch
-            if progress.batch % 10 == 0 or last:
-                self._check_loss(totals)
             clips = sum(len(batch.rows) for batch in parts) * self.accelerator.num_processes
             self.bar.advance(clips, f"epoch {progress.epoch + 1}/{self.optim.epochs}")
-            if last or progress.batch % self.run_spec.save_steps == 0:
-                progress.totals = self.accelerator.reduce(totals).tolist()
+            last = progress.batch == self.steps_per_epoch
+            save = last or progress.batch % self.run_spec.save_steps == 0
+            if save or progress.batch % 10 == 0:
+                self._check(totals)
+            if save:
                 progress.seconds, started = progress.seconds + time.monotonic() - started, time.monotonic()
                 if not last:
                     self._save_state()
@@ -248,8 +251,7 @@ class Trainer:
         labels = batch.labels.to(self.accelerator.device, non_blocking=True)
         images = to_input(batch.clips.to(self.accelerator.device, non_blocking=True), self.config.input)
         with self.accelerator.accumulate(self.model):
-            with self.accelerator.autocast():
-                logits = self.model(images.contiguous(memory_format=self.memory_format))
+            logits = self.model(images.contiguous(memory_format=self.memory_format))  # Accelerate brings the autocast
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.optim.label_smoothing)
             self.accelerator.backward(loss)
             if self.optim.clip_grad and self.accelerator.sync_gradients:
@@ -265,20 +267,23 @@ class Trainer:
         on_gpu = self.accelerator.device.type == "cuda"
         (torch.cuda.manual_seed if on_gpu else torch.default_generator.manual_seed)(seed)
 
-    def _check_loss(self, totals: Tensor) -> None:
-        if not math.isfinite(totals[0].item()):
-            place = f"epoch {self.progress.epoch + 1}, step {self.progress.batch}"
-            raise WorkError(f"the loss is no longer a number at {place}; try a lower optim.lr, optim.clip_grad or fp32")
-
     def _note_unreadable(self, batch: Batch) -> None:
-        known = self.progress.unreadable
         for row, reason in batch.unreadable:
             path = str(self.train_set.paths[row])
-            if path not in known:
-                known[path] = reason
+            if path not in self.progress.unreadable:
+                self.progress.unreadable[path] = reason
                 console.print(f"unreadable, replaced by another video: {path}: {reason}")
-        if len(known) > self.config.data.max_unreadable * len(self.train_set):
-            share = f"{len(known)} of {len(self.train_set)} training videos can't be read"
+
+    def _check(self, totals: Tensor) -> None:
+        """Collects what all processes have seen, and stops all of them where it makes no sense to go on."""
+        progress = self.progress
+        progress.totals = self.accelerator.reduce(totals).tolist()
+        progress.unreadable = dict(gather_object(list(progress.unreadable.items())))
+        if not math.isfinite(progress.totals[0]):
+            place = f"epoch {progress.epoch + 1}, step {progress.batch}"
+            raise WorkError(f"the loss is no longer a number at {place}; try a lower optim.lr, optim.clip_grad or fp32")
+        if len(progress.unreadable) > self.config.data.max_unreadable * len(self.train_set):
+            share = f"{len(progress.unreadable)} of {len(self.train_set)} training videos can't be read"
             what = f"{share}, more than data.max_unreadable allows; `smallbig check` finds them and writes a clean list"
             raise WorkError(what, self.config.data.train)
 
@@ -286,8 +291,8 @@ class Trainer:
         """Validates, keeps the last and the best model, writes the metrics, and saves the state to resume from."""
         progress, epoch = self.progress, self.progress.epoch + 1
         loss, correct, clips = progress.totals
-        progress.unreadable = dict(gather_object(list(progress.unreadable.items())))
         model: Any = self.ema.module if self.ema else self.accelerator.unwrap_model(self.model)
+        broadcast(list(model.buffers()))  # each process's normalisations have seen other clips; the first's are kept
         val = self._validate(model.eval())
         progress.last, progress.val_videos, progress.val_unreadable = val.accuracy(), len(val.videos), dict(val.unreadable)
         better = progress.last > progress.best[0]
@@ -311,7 +316,11 @@ class Trainer:
     def _validate(self, model: SmallBigNet) -> Evaluation:
         spec, precision = self.run_spec, "bf16" if self.run_spec.precision == "bf16" else "fp32"
         classifier = VideoClassifier(model, self.model_config, self.accelerator.device, precision)
-        return score_videos(classifier, self.val_set, spec.val_views, self.config.data, spec.workers)
+
+        def say(_: int) -> None:
+            self.bar.advance(0, f"epoch {self.progress.epoch + 1}/{self.optim.epochs}, validating")
+
+        return score_videos(classifier, self.val_set, spec.val_views, self.config.data, spec.workers, say)
 
     def _save_state(self) -> None:
         if self.is_main:
@@ -358,8 +367,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         SmallBigError: fp16 without a GPU, or no such device.
     """
     cpu = config.run.device == "cpu" or not torch.cuda.is_available()
-    if config.run.device.startswith("cuda") and not torch.cuda.is_available():
-        raise SmallBigError("there is no CUDA device here", f"run.device {config.run.device}")
+    if config.run.device == "cuda" and cpu:
+        raise SmallBigError("there is no CUDA device here", "run.device cuda")
     if config.run.precision == "fp16" and cpu:
         raise SmallBigError("fp16 needs a GPU; a processor has bf16", "run.precision fp16")
     precision = {"fp32": "no"}.get(config.run.precision, config.run.precision)

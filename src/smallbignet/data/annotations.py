@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from glob import glob
@@ -149,6 +150,16 @@ def split(annotations: Annotations, fraction: float, seed: int, group_column: st
     if not 0 < fraction < 1 or not held.any() or held.all():
         raise SmallBigError("this split leaves no video to train or to validate on; change the fraction", fraction)
     return annotations.subset(~held), annotations.subset(held)
+
+
+def to_csv(annotations: Annotations, folder: Path) -> str:
+    """Annotations as the text of a .csv file in `folder`: paths relative to it, all columns kept."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", "label", *annotations.columns])
+    for path, label, *others in zip(annotations.paths, annotations.labels, *annotations.columns.values(), strict=True):
+        rows.writerow([os.path.relpath(path, folder), annotations.classes[label], *others])
+    return text.getvalue()
 
 
 def find_videos(folder: Path) -> list[Path]:

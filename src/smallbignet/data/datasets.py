@@ -217,13 +217,15 @@ def make_loader(dataset: Dataset, batches: Sequence[list], workers: int) -> Iter
     """Loads `batches` of the data set's keys in that order.
 
     Args:
-        workers: processes that read ahead; 0 reads in this one, -1 takes all cores but one (at least 1, at most 16).
+        workers: processes that read ahead; 0 reads in this one, -1 takes all cores but one (at least 1, at most 16),
+            divided among the processes that train on this machine.
 
     Raises:
         SmallBigError: as a sample raised it, be it in another process.
     """
     if workers < 0:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # Linux, others
+        cores //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         workers = min(max(cores - 1, 1), 16)
     pin = torch.cuda.is_available()
     for batch in DataLoader(_Batches(dataset), batch_size=None, sampler=batches, num_workers=workers, pin_memory=pin):

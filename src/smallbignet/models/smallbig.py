@@ -221,7 +221,7 @@ class SmallBigNet(nn.Module):
         self.num_classes = num_classes
         self.fc: nn.Module = nn.Identity()
         if num_classes:
-            self.fc = nn.Linear(self.num_features, num_classes)
+            self.fc = nn.Linear(self.num_features, num_classes, device=self.stem.conv.weight.device)
             nn.init.normal_(self.fc.weight, std=0.01)
             nn.init.zeros_(self.fc.bias)
 
@@ -250,13 +250,13 @@ def recompute_contexts(block: nn.Module):
 @contextmanager
 def _frozen_statistics(block: nn.Module) -> Iterator[None]:
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm3d)]
-    before = [(bn.momentum, int(bn.num_batches_tracked or 0)) for bn in norms]
+    before = [(bn.momentum, {key: value.clone() for key, value in bn.named_buffers()}) for bn in norms]
     for bn in norms:
         bn.momentum = 0.0
     try:
         yield
     finally:
-        for bn, (momentum, batches) in zip(norms, before, strict=True):
+        for bn, (momentum, buffers) in zip(norms, before, strict=True):
             bn.momentum = momentum
-            if bn.num_batches_tracked is not None:
-                bn.num_batches_tracked.fill_(batches)
+            for key, value in bn.named_buffers():
+                value.copy_(buffers[key])
