@@ -55,7 +55,7 @@ class DemoReport:
 
 
 def demo(*, out: str = "runs/demo", seed: int = 0) -> DemoReport:
-    """Renders clips, trains SmallBigNet and its 2-D parent, evaluates both and predicts: about 3 minutes on 2 cores.
+    """Renders clips, trains SmallBigNet and its 2-D parent, evaluates both and predicts: under 4 minutes on 2 cores.
 
     Args:
         out: folder for the clips, the runs and the picture; an earlier demo's is replaced.
@@ -101,7 +101,7 @@ def show(report: DemoReport) -> Group:
     for path, predictions in report.predictions.items():
         clips.add_row(path, predictions[0].label, f"{predictions[0].score:.3f}")
     last = (
-        f"\nThe picture: {report.picture}. The model: {report.directory}/best. All of it took {report.seconds:.0f} s.\n"
+        f"\nThe picture: {report.picture}. The model: {report.directory}/best. It took {report.seconds:.0f} s.\n"
         f"Next: smallbig predict {report.directory} {next(iter(report.predictions))}"
     )
     return Group(table, clips, last)

@@ -24,6 +24,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import av
@@ -366,7 +367,7 @@ def _upright(image: Tensor, frame: VideoFrame) -> Tensor:
 def is_torchcodec_available() -> bool:
     """Whether torchcodec can be imported, which takes its package and FFmpeg's shared libraries."""
     try:
-        pass
+        import_module("torchcodec.decoders")
     except Exception:  # which one depends on what it lacks
         return False
     return True
