@@ -90,8 +90,8 @@ def test_csv_columns_paths_and_text(tmp_path):
 )
 def test_list_lines(tmp_path, line, path):
     (tmp_path / "list.txt").write_text(f"\n{line}\n\nother.mp4 010\n")
-    found = read_annotations(tmp_path / "list.txt", root="some/root")
-    assert found.paths.tolist() == [str(Path("some/root", path)), str(Path("some/root/other.mp4"))]
+    found = read_annotations(tmp_path / "list.txt", root="some/base")
+    assert found.paths.tolist() == [str(Path("some/base", path)), str(Path("some/base/other.mp4"))]
     assert found.labels.tolist() == [2, 10]
     assert found.classes == [str(i) for i in range(11)]  # labels are indices, whether or not each has a video
 
