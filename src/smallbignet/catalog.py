@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from rich.table import Column, Table
 
 from smallbignet.errors import SmallBigError
 from smallbignet.models.complexity import Complexity, complexity
-from smallbignet.models.zoo import NETWORKS, create_model, list_models
+from smallbignet.models.zoo import NETWORKS, SLOWFAST, create_model, list_models
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -
 
     Args:
         pattern: shell pattern of names.
-        clip: frames x size, such as 8x224.
+        clip: frames x size, such as 8x224; of SlowFast, the slow pathway's frames.
         num_classes: of the classifier.
 
     Raises:
@@ -37,14 +38,19 @@ def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -
     if not (names := list_models(pattern)):
         raise SmallBigError("no network of this name; `smallbig models` lists all", pattern)
     frames, size = map(int, match.groups())
-    costs = {name: complexity(lambda name=name: create_model(name, num_classes), frames, size) for name in names}  # type: ignore[misc]
+    costs = {}
+    for name in names:
+        alpha = SLOWFAST.get(name, {}).get("alpha", 1)
+        costs[name] = complexity(partial(create_model, name, num_classes), frames * alpha, size)
     return Catalog(clip, costs)
 
 
 def show(catalog: Catalog) -> Table:
     """A row a network."""
     table = Table(
-        Column("network", no_wrap=True), "res2, res3, res4, res5", caption=f"clips of {catalog.clip}, as frames x size"
+        Column("network", no_wrap=True),
+        "res2, res3, res4, res5",
+        caption=f"clips of {catalog.clip}, as frames x size; of SlowFast, the slow pathway's frames",
     )
     for heading in ("params (M)", "GMACs", "of convolutions"):
         table.add_column(heading, justify="right")

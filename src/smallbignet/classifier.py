@@ -16,7 +16,7 @@ from smallbignet.data.transforms import to_input
 from smallbignet.data.video import open_video
 from smallbignet.errors import SmallBigError
 from smallbignet.models.directory import ModelConfig, load_config, load_model
-from smallbignet.models.smallbig import SmallBigNet
+from smallbignet.models.network import VideoNetwork
 
 VIEWS_AT_ONCE = 8  # per forward pass: enough to fill a processor, little enough for its memory at 256x256
 CLIPS_AT_ONCE = 16  # decoded and held in memory, of one video
@@ -38,7 +38,7 @@ class VideoClassifier:
         classifier.predict("clip.mp4", top=3)  # [Prediction(label="fight", score=0.93), ...]
 
     Args:
-        model: a model or run directory; or a network, whose `config` must then be given.
+        model: what `load_model` reads: a model or run directory, "slow_r50", ...; or a network, which needs a `config` besides.
         device: "cpu", "cuda", ...; a GPU where there is one if not given.
         precision: "fp32", or "bf16" for autocast.
 
@@ -48,7 +48,7 @@ class VideoClassifier:
 
     def __init__(
         self,
-        model: str | Path | SmallBigNet,
+        model: str | Path | VideoNetwork,
         config: ModelConfig | None = None,
         device: str | torch.device | None = None,
         precision: str = "fp32",
@@ -56,7 +56,7 @@ class VideoClassifier:
         if precision not in PRECISIONS:
             raise SmallBigError(f"precision must be one of {', '.join(PRECISIONS)}", precision)
         self.device = pick_device(device)
-        if isinstance(model, SmallBigNet):
+        if isinstance(model, VideoNetwork):
             if config is None:
                 raise SmallBigError("a network alone has no class names: give its config too")
             self.config, self.model = config, model.to(self.device).eval()

@@ -42,11 +42,30 @@ VERBS = {
     "predict": Verb(
         "predict:predict", "labels with scores for files, folders, globs", "smallbig predict runs/mine clip.mp4 --top 3"
     ),
+    "ensemble": Verb(
+        "ensemble:ensemble",
+        "fuse the scores of several models on the same videos",
+        "smallbig ensemble r50.npz r101.npz --weights 1,1",
+    ),
+    "tables": Verb("tables:tables", "the paper's tables, and what this code measures beside them", "smallbig tables 2 10"),
+    "ablate": Verb(
+        "ablate:ablate",
+        "train and test every row of one of the paper's tables under one budget",
+        "smallbig ablate 2 --recipe small --data clips.csv --seeds 0,1,2 --folds fold",
+    ),
+    "prepare": Verb(
+        "prepare:prepare",
+        "re-encode a tree of videos: a shorter side, dense key frames",
+        "smallbig prepare kinetics400 kinetics400_256 --short-side 256",
+    ),
     "check": Verb("check:check", "which videos cannot be read, and why", "smallbig check my_videos --clean clean.csv"),
     "convert": Verb(
         "convert:convert",
         "a published checkpoint into a model directory",
         "smallbig convert smallbig50.pth models/sb50 --source official --network smallbig50_extra",
+    ),
+    "push": Verb(
+        "push:push", "a model to the Hugging Face hub, with a model card", "smallbig push runs/mine me/my-model --private"
     ),
 }
 

@@ -42,7 +42,7 @@ def predict(
     """Answers labels with scores for video files.
 
     Args:
-        model: a model or run directory.
+        model: a model or run directory, a published network such as slow_r50, or org/name on the Hugging Face hub.
         videos: files, folders (all videos below, by suffix) or glob patterns.
         top: how many labels.
         views: clips x crops, such as 10x3; "auto" is the model's own, with more clips where a long video needs them.

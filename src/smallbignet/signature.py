@@ -11,7 +11,7 @@ from docstring_parser import parse
 from jsonargparse import ArgumentError, ArgumentParser
 
 from smallbignet.errors import SmallBigError
-from smallbignet.settings import TrainConfig, add_settings, one_line, read_settings, recipe_path, shipped_recipes
+from smallbignet.settings import TrainConfig, add_settings, one_line, read_settings, recipe_words, shipped_recipes
 
 
 def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tuple[dict[str, Any], bool]:
@@ -27,7 +27,7 @@ def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tu
     parser = make_parser(function, prog, verb, docs)
     has_recipe = any(hint is TrainConfig for hint in get_type_hints(function).values())
     if has_recipe and words and not words[0].startswith("-"):
-        words = ["--config", str(recipe_path(words[0])), *words[1:]]
+        words = [*recipe_words(words[0]), *words[1:]]
     try:
         values = parser.instantiate(parser.parse_args(words))
     except (ArgumentError, argparse.ArgumentError, TypeError, ValueError) as error:
@@ -53,7 +53,7 @@ def make_parser(function: Callable, prog: str, verb: Any, docs: dict[str, str]) 
         elif parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
             count: dict[str, Any] = {"nargs": "+"} if get_origin(hint) is list else {}
             if parameter.default is not inspect.Parameter.empty:
-                count = {"nargs": "?", "default": parameter.default}
+                count = {"nargs": "*" if get_origin(hint) is list else "?", "default": parameter.default}
             parser.add_argument(name, type=str, metavar=name.upper(), help=docs.get(name, ""), **count)
             done.add(name)
         elif hint is bool:

@@ -3,6 +3,7 @@
 import pytest
 
 from smallbignet import complexity, create_model
+from smallbignet.catalog import models
 
 # network, blocks, frames, parameters (M), GMACs, rows of Tables 6, 7, 9, 10, 11
 ROWS = [
@@ -28,6 +29,21 @@ def test_cost(name, stages, frames, params, gmacs):
     assert round(cost.params / 1e6, 2) == params
     # the measured column counts convolutions in some rows and the classifier's 0.8 M besides in others
     assert gmacs in (round(cost.conv_macs / 1e9, digits), round(cost.macs / 1e9, digits))
+
+
+@pytest.mark.parametrize(
+    ("name", "clip", "params", "gmacs"),
+    [
+        ("slowfast_r50", "8x256", 34.57, 65.71),  # PyTorchVideo's model zoo
+        ("slowfast_4x16_r50", "4x256", 34.48, 36.1),  # Table 10: "4 + 32" frames, of 256x256
+        ("slowfast_r101", "8x256", 62.83, None),  # the model zoo's GFLOPs, 127.20 and 215.61, are 1 % above ours
+        ("slowfast_16x8_r101", "16x256", 53.77, None),
+    ],
+)
+def test_slowfasts_published_figures(name, clip, params, gmacs):
+    cost = models(name, clip=clip).networks[name]
+    assert round(cost.params / 1e6, 2) == params
+    assert gmacs is None or round(cost.macs / 1e9, len(str(gmacs).split(".")[1])) == gmacs
 
 
 def test_nonlocal_counts_attention_apart():

@@ -9,10 +9,11 @@ from torch import nn
 
 from smallbignet import BlockSpec, create_model, list_models
 from smallbignet.models.smallbig import ExtraUnit, SmallBigUnit, pool_view
+from smallbignet.models.zoo import SLOWFAST
 
 WINDOWS = ["3x1x1", "3x3x3", "3x5x5", "3x7x7", "Tx3x3"]
 SYMMETRIC = ["c2d_r23", "smallbig_r23", "nonlocal_r23"]  # no 3x1x1 convolution
-ORDERED = ["i3d_r23", "slowonly_r50", "tsm_r50", "smallbig_slowonly_r50"]
+ORDERED = ["i3d_r23", "slowonly_r50", "tsm_r50", "smallbig_slowonly_r50", "slowfast_r50"]
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -99,6 +100,7 @@ def test_the_extra_unit_is_figure_2f():
         (["typical+se"] * 4, "2d"),
         (["nonlocal"] * 4, "2d"),
         (["3d+extra"] * 4, "3d"),
+        (["full+3d"] * 4, "3d"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
@@ -117,7 +119,7 @@ def test_with_its_parents_weights_a_network_answers_as_its_parent(stages, parent
 def test_only_networks_with_an_ordered_operation_see_the_direction_of_time(name):
     torch.manual_seed(0)
     model = randomise(create_model(name, 6, width=8)).eval()
-    x = torch.randn(2, 3, 6, 64, 64)
+    x = torch.randn(2, 3, 8, 64, 64)
     with torch.inference_mode():
         forward, backward = model(x), model(x.flip(2))
     change = ((forward - backward).norm() / forward.norm()).item()
@@ -129,28 +131,31 @@ def test_any_clip_length_and_size_and_every_parameter_learns(name):
     model = create_model(name, 3, width=8).train()
     randomise(model)
     for shape in ((1, 32, 32), (5, 40, 56)):
-        logits = model(torch.randn(2, 3, *shape))
+        frames, *size = shape
+        logits = model(torch.randn(2, 3, frames * SLOWFAST.get(name, {}).get("alpha", 1), *size))
         assert logits.shape == (2, 3)
     F.cross_entropy(logits, torch.tensor([0, 2])).backward()
     without = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not without
 
 
-def test_gradient_checkpointing_changes_nothing_but_memory():
+@pytest.mark.parametrize("name", ["smallbig_r23", "slowfast_r50"])
+def test_gradient_checkpointing_changes_nothing_but_memory(name):
     results = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        model = randomise(create_model("smallbig_r23", 3, width=8)).train()
+        model = randomise(create_model(name, 3, width=8)).train()
         model.set_grad_checkpointing(checkpointing)
         model(torch.randn(2, 3, 4, 32, 32)).square().sum().backward()
         results.append([p.grad for p in model.parameters()] + list(model.buffers()))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_timm_surface():
-    model = create_model("smallbig_r23", 10, width=8).eval()
+@pytest.mark.parametrize(("name", "frames"), [("smallbig_r23", 4), ("slowfast_r50", 1)])
+def test_timm_surface(name, frames):
+    model = create_model(name, 10, width=8).eval()
     features = model.forward_features(torch.randn(1, 3, 4, 64, 64))
-    assert features.shape == (1, model.num_features, 4, 2, 2)
+    assert features.shape == (1, model.num_features, frames, 2, 2)
     assert model.forward_head(features, pre_logits=True).shape == (1, model.num_features)
     model.reset_classifier(4)
     assert model.get_classifier().out_features == model.num_classes == 4

@@ -12,6 +12,7 @@ from smallbignet import BlockSpec, SmallBigError, block_spec, create_model, list
         ("smallbig_3x5x5", BlockSpec(("3x5x5", None, None))),
         ("3d+extra", BlockSpec(temporal=3, extra="smallbig")),
         ("full+avg+unshared", BlockSpec(("3x3x3", "3x3x3", "Tx3x3"), extra="smallbig", pool="avg", shared=False)),
+        ("full+3d", BlockSpec(("3x3x3", "3x3x3", "Tx3x3"), extra="smallbig", temporal=3)),
         ("typical+se", BlockSpec(("3x3x3", "3x3x3", "Tx3x3"), extra="se")),
     ],
 )
@@ -34,7 +35,8 @@ def test_smallbig_r50_is_its_parts():
         (lambda: create_model("smallbig_r50", stages=["2d", "3d", "4d", "2d"]), "4d"),
         (lambda: create_model("smallbig_r50", stages=["2d+big"] * 4), "2d+big"),
         (lambda: create_model("smallbig_r50", width=12), "multiple of 8"),
-        (lambda: create_model("smallbig_r50", weights="imagnet"), "imagnet"),
+        (lambda: create_model("smallbig_r50", width=8, weights="imagnet"), "imagnet"),
+        (lambda: create_model("slowfast_r50", width=8, weights="imagenet"), "imagenet"),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(call, words):
@@ -45,4 +47,4 @@ def test_a_mistake_is_one_line_that_helps(call, words):
 
 def test_patterns():
     assert list_models("c2d_*") == ["c2d_r23", "c2d_r50", "c2d_r101"]
-    assert len(list_models()) == 12
+    assert len(list_models()) == 16

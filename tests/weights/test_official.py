@@ -1,49 +1,25 @@
 """The authors' checkpoints: seven networks, answers equal to theirs, every key accounted for."""
 
-import json
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference import figures, make_clip, weights
 
 from smallbignet import SmallBigError
 from smallbignet.weights.adapter import read_checkpoint
 from smallbignet.weights.official import OFFICIAL, from_official
 
-FIGURES = Path(__file__).parents[1] / "data" / "reference"
-KEYS = json.loads((FIGURES / "official_keys.json").read_text())
-LOGITS = np.load(FIGURES / "official_logits.npz")
-
-
-def weights(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
-    """The reference's rule: every tensor is drawn from its key's name."""
-    state = {}
-    for key, shape in shapes.items():
-        rng = np.random.default_rng(zlib.crc32(key.encode()))
-        if key.endswith("num_batches_tracked"):
-            value = np.zeros(shape, np.int64)
-        elif key.endswith("running_var"):
-            value = rng.uniform(0.5, 1.5, shape).astype(np.float32)
-        elif key.endswith(("running_mean", "bias")):
-            value = (0.1 * rng.standard_normal(shape)).astype(np.float32)
-        elif len(shape) == 1:
-            value = rng.uniform(0.2, 0.6, shape).astype(np.float32)
-        else:
-            value = (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
-        state[key] = torch.from_numpy(np.asarray(value))
-    return state
+KEYS, LOGITS = figures("official")
 
 
 @pytest.mark.parametrize("case", LOGITS.files)
 def test_reference_logits(case):
-    network, frames, size = case.split("|")
-    seed = zlib.crc32(f"{network}-{frames}-{size}".encode())
-    clip = np.random.default_rng(seed).standard_normal((2, 3, int(frames), int(size), int(size))).astype(np.float32)
+    network, clip = case.split("|")[0], make_clip(case)
     model, _ = from_official(weights(KEYS[network]), network)
     with torch.inference_mode():
-        answer = model(torch.from_numpy(clip)).numpy()
+        answer = model(clip).numpy()
     assert np.linalg.norm(answer - LOGITS[case]) / np.linalg.norm(LOGITS[case]) < 1e-4
 
 
@@ -70,9 +46,10 @@ def test_a_checkpoint_that_does_not_fit_is_named(change, words):
         from_official(state, "smallbig23_no_extra", "sb23.pth")
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"epoch": 3, "state_dict": s}], ids=["bare", "wrapped"])
-def test_reading_unwraps(wrap, tmp_path):
-    torch.save(wrap({"module.fc.bias": torch.zeros(2)}), tmp_path / "a.pth")
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state", "model"])
+def test_reading_unwraps(wrapper, tmp_path):
+    state = {"module.fc.bias": torch.zeros(2)}
+    torch.save({"epoch": 3, wrapper: state} if wrapper else state, tmp_path / "a.pth")
     assert list(read_checkpoint(tmp_path / "a.pth")) == ["fc.bias"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from glob import glob
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from smallbignet.data.frames import FIRST_FRAMES
 from smallbignet.data.video import VIDEO_EXTENSIONS
 from smallbignet.errors import SmallBigError
 
@@ -25,12 +27,14 @@ class Annotations:
         labels: (N,) int64, indices into `classes`.
         classes: class names, in the order of their indices.
         columns: further columns of the source, each (N,) of str, to select and split by.
+        missing: how many videos more a benchmark lists that are not on disk.
     """
 
     paths: np.ndarray
     labels: np.ndarray
     classes: list[str]
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+    missing: int = 0
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -48,11 +52,12 @@ def read_annotations(
     label_column: str = "label",
     classes: Sequence[str] | None = None,
 ) -> Annotations:
-    """Reads a data set in any of the field's forms.
+    """Reads a data set in any of the field's forms; `benchmarks.read_part` knows those of the benchmarks besides.
 
-    - a folder with one folder of videos per class;
+    - a folder with one folder of videos per class, files or folders of frames;
     - a `.csv` file with a header, of which `path_column` and `label_column` are used;
-    - any other text file, a list of `path label` or `path num_frames label` (a folder of frames), label a class index.
+    - any other text file, or a `.csv` file without a header, as the lists of mmaction2, TSM and SlowFast: `path label` or
+      `path num_frames label` (a folder of frames), label a class index, blanks or commas between.
 
     Args:
         root: what the paths in a file are relative to; the file's own folder if not given.
@@ -66,7 +71,7 @@ def read_annotations(
     columns: dict[str, list[str]] = {}
     if source.is_dir():
         paths, names = _read_folder(source)
-    elif source.suffix.lower() == ".csv":
+    elif source.suffix.lower() == ".csv" and not _is_list(source, path_column):
         paths, names, columns = _read_csv(source, path_column, label_column)
     elif source.is_file():
         paths, names = _read_list(source)
@@ -79,17 +84,19 @@ def read_annotations(
         paths = [str(base / path) for path in paths]
     if classes is None:
         classes = _sort_classes(set(names), are_indices=not source.is_dir())
-    labels = _index_labels(names, classes, source)
+    labels = index_labels(names, classes, source)
     return Annotations(np.array(paths), labels, list(classes), {name: np.array(values) for name, values in columns.items()})
 
 
 def read_classes(file: str | Path) -> list[str]:
-    """Class names, one a line, in the order of their indices.
+    """Class names, one a line, in the order of their indices; of a file, or a shipped list: kinetics400, ssv1 or ssv2.
 
     Raises:
         SmallBigError: the file can't be read, or a line is empty or a repetition.
     """
-    names = [line.strip() for line in _text(Path(file)).strip().splitlines()]
+    shipped = Path(__file__).parent / "classes" / f"{file}.txt"
+    path = shipped if shipped.is_file() and not Path(file).is_file() else Path(file)
+    names = [line.strip() for line in read_text(path).strip().splitlines()]
     if not names:
         raise SmallBigError("no class names in this file", file)
     seen = {""}
@@ -163,9 +170,17 @@ def to_csv(annotations: Annotations, folder: Path) -> str:
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """Video files below a folder, by their suffix, sorted; not those named "._x.mp4" and the like, which macOS leaves."""
-    files = (path for path in folder.rglob("*") if not path.name.startswith("."))
-    return sorted(path for path in files if path.suffix.lower() in VIDEO_EXTENSIONS and path.is_file())
+    """Video files below a folder, by their suffix, and folders of frames without video files, sorted.
+
+    Files named "._x.mp4" and the like, which macOS leaves, are none.
+    """
+    found: list[Path] = []
+    for path, _, names in os.walk(folder):
+        videos = [name for name in names if Path(name).suffix.lower() in VIDEO_EXTENSIONS and not name.startswith(".")]
+        found += [Path(path, name) for name in videos]
+        if not videos and not FIRST_FRAMES.isdisjoint(names):
+            found.append(Path(path))
+    return sorted(found)
 
 
 def find_files(names: Iterable[str]) -> list[str]:
@@ -193,44 +208,66 @@ def _read_folder(folder: Path) -> tuple[list[str], list[str]]:
     return [path for path, _ in pairs], [name for _, name in pairs]
 
 
-def _read_csv(source: Path, path_column: str, label_column: str) -> tuple[list[str], list[str], dict[str, list[str]]]:
-    reader = csv.DictReader(io.StringIO(_text(source)), skipinitialspace=True)
+def read_table(source: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a .csv file with a header, each with its line.
+
+    Raises:
+        SmallBigError: names the file, and the line: a column isn't there or empty, or a row has more or fewer fields.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(source)), skipinitialspace=True)
     try:
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise SmallBigError(f"line {reader.line_num} can't be read: {error}", source) from error
     header = reader.fieldnames or []
-    for column in (path_column, label_column):
+    for column in needed:
         if column not in header:
             raise SmallBigError(f'no column "{column}" in the header ({", ".join(header)})', source)
-    columns: dict[str, list[str]] = {column: [] for column in header}
     for number, row in rows:
         if None in row or None in row.values():
             raise SmallBigError(f"line {number} has not {len(header)} fields", source)
-        if not row[path_column] or not row[label_column]:
-            raise SmallBigError(f"line {number} has no {path_column} or no {label_column}", source)
-        for column in header:
-            columns[column].append(row[column])
+        if not all(map(row.get, needed)):
+            raise SmallBigError(f"line {number} has no {' or no '.join(needed)}", source)
+    return rows
+
+
+def _read_csv(source: Path, path_column: str, label_column: str) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    rows = [row for _, row in read_table(source, (path_column, label_column))]
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else (path_column, label_column))}
     return columns.pop(path_column), columns.pop(label_column), columns
+
+
+def _is_list(source: Path, path_column: str) -> bool:
+    """Whether a .csv file has no header: its first line is the class index of a path already."""
+    first = next(iter(read_text(source).strip().splitlines()), "")
+    words = _list_words(first)
+    return path_column not in first.split(",") and len(words) > 1 and words[-1].isdecimal()
 
 
 def _read_list(source: Path) -> tuple[list[str], list[str]]:
     paths, names = [], []
-    for number, line in enumerate(_text(source).splitlines(), 1):
-        line = line.strip()
-        if not line:
+    for number, line in enumerate(read_text(source).splitlines(), 1):
+        words = _list_words(line)
+        if not words:
             continue
-        words = line.rsplit(maxsplit=2)
-        # `path num_frames label` where the path is a folder of frames; else a path, which may hold blanks, and its label
-        path = words[0] if len(words) == 3 and words[1].isdecimal() else line.rsplit(maxsplit=1)[0]
         if len(words) < 2 or not words[-1].isdecimal():
             raise SmallBigError(f"line {number} is not `path label` or `path num_frames label` with a class index", source)
-        paths.append(path)
+        paths.append(words[0])
         names.append(str(int(words[-1])))
     return paths, names
 
 
-def _text(source: Path) -> str:
+def _list_words(line: str) -> list[str]:
+    """Path and label of a list's line; a path may hold blanks. Between them may be a number of frames, which is left out."""
+    separator = "," if re.search(r",\s*\d+\s*$", line) else None
+    words = [word.strip() for word in line.rsplit(separator, 2)]
+    if len(words) == 3 and words[1].isdecimal():
+        return [words[0], words[2]]
+    return [word.strip() for word in line.rsplit(separator, 1)]
+
+
+def read_text(source: Path) -> str:
+    """A file's text; a SmallBigError where there is none."""
     try:
         return source.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -247,7 +284,7 @@ def _sort_classes(found: set[str], are_indices: bool) -> list[str]:
     return sorted(found, key=lambda name: (int(name), name))
 
 
-def _index_labels(names: list[str], classes: Sequence[str], source: Path) -> np.ndarray:
+def index_labels(names: list[str], classes: Sequence[str], source: Path) -> np.ndarray:
     index = {name: i for i, name in enumerate(classes)}
     if all(map(str.isdecimal, names)) and not any(map(str.isdecimal, classes)):  # indices into the given names
         index = {str(i): i for i in range(len(classes))}

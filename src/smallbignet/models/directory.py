@@ -6,6 +6,7 @@ Nothing in it is ever unpickled.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.transforms import InputSpec
 from smallbignet.errors import SmallBigError
 from smallbignet.files import fresh_folder, install
-from smallbignet.models.smallbig import SmallBigNet
+from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import create_model
 from smallbignet.weights.adapter import load_exact
 
@@ -30,7 +31,7 @@ class ModelConfig:
     """What `config.json` says of a model.
 
     Attributes:
-        network: arguments of `create_model`: name, num_classes, stages, width, drop_rate.
+        network: arguments of `create_model`: name, num_classes, and what differs from its defaults.
         classes: class names in the order of the logits.
         clip: how clips are taken from a video.
         input: frame sizes and normalisation.
@@ -69,7 +70,7 @@ class ModelConfig:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
-def save_model(model: SmallBigNet, config: ModelConfig, directory: str | Path) -> None:
+def save_model(model: VideoNetwork, config: ModelConfig, directory: str | Path) -> None:
     """Writes a model directory; one that is there is replaced as a whole, never left half written."""
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     fresh = fresh_folder(Path(directory))
@@ -78,14 +79,16 @@ def save_model(model: SmallBigNet, config: ModelConfig, directory: str | Path) -
     install(fresh, Path(directory))
 
 
-def load_model(source: str | Path, device: str | torch.device = "cpu") -> SmallBigNet:
+def load_model(source: str | Path, device: str | torch.device = "cpu") -> VideoNetwork:
     """The network of a model directory, in eval mode and channels_last_3d.
 
     Args:
-        source: a model directory, or a run directory, whose best model is taken.
+        source: a model directory; a run directory, whose best model is taken; a published network's name, such as
+            "slow_r50" (`weights.published`); or "org/name" on the Hugging Face hub. The last two are downloaded, then cached.
 
     Raises:
-        SmallBigError: no such directory, or one whose files are missing or don't fit each other.
+        SmallBigError: no such model, or files that are missing or don't fit each other.
+        WorkError: the download failed.
     """
     directory = find_model(source)
     model = create_model(**load_config(directory).network)
@@ -107,8 +110,18 @@ def load_config(source: str | Path) -> ModelConfig:
 
 
 def find_model(source: str | Path) -> Path:
-    """The model directory that `source` names: itself, or the best model of a run directory."""
+    """The model directory that `source` names; sources and errors as of `load_model`."""
     for directory in (Path(source), Path(source, "best")):
         if (directory / CONFIG).is_file():
             return directory
-    raise SmallBigError(f"no model here: expected a folder with {CONFIG} and {WEIGHTS}", source)
+    from smallbignet.weights.published import PUBLISHED, fetch  # which needs this module
+
+    name = str(source)
+    if name in PUBLISHED:
+        return fetch(name)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(source).parent.exists():  # else a path was meant
+        from smallbignet.weights.hub import download_model
+
+        return download_model(name)
+    what = f"no model here: expected a folder with {CONFIG} and {WEIGHTS}, org/name on the hub, or one of"
+    raise SmallBigError(f"{what} {', '.join(PUBLISHED)}", source)

@@ -13,17 +13,16 @@ What is worth noticing:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
+from smallbignet.models.network import VideoNetwork
 
 Views = tuple[str | None, str | None, str | None]
 
@@ -157,14 +156,14 @@ class Bottleneck(nn.Module):
         return self.nonlocal_after(y)
 
 
-class SmallBigNet(nn.Module):
-    """The video ResNet of Table 1, each of its four stages made of one kind of block.
+class SmallBigNet(VideoNetwork):
+    """The video ResNet of Table 1, each of its four stages made of one kind of block; any T, H and W.
 
     Args:
         depths: number of blocks in res2, res3, res4, res5.
         stages: block spec of each.
         width: channels of the first convolution; 64 is the paper's.
-        drop_rate: dropout in front of the classifier, in training.
+        drop_rate, head_window: see `VideoNetwork`.
     """
 
     def __init__(
@@ -174,89 +173,36 @@ class SmallBigNet(nn.Module):
         num_classes: int = 400,
         width: int = 64,
         drop_rate: float = 0.0,
+        head_window: int | None = None,
     ):
-        super().__init__()
-        self.drop_rate, self.grad_checkpointing = drop_rate, False
+        super().__init__(drop_rate, head_window)
         self.stem = SmallBigUnit(3, width, (1, 7, 7), 2, None, BlockSpec())
-        self.res2 = make_stage(width, width, 1, depths[0], stages[0])
-        self.res3 = make_stage(4 * width, 2 * width, 2, depths[1], stages[1])
-        self.res4 = make_stage(8 * width, 4 * width, 2, depths[2], stages[2])
-        self.res5 = make_stage(16 * width, 8 * width, 2, depths[3], stages[3])
-        self.num_features = 32 * width
-        self._init_convolutions()
-        self.reset_classifier(num_classes)
-
-    def _init_convolutions(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, T, H, W), normalised frames, any T, H and W -> logits (N, num_classes)."""
-        return self.forward_head(self.forward_features(x))
+        self.res2 = make_stage(width, width, 1, [stages[0]] * depths[0])
+        self.res3 = make_stage(4 * width, 2 * width, 2, [stages[1]] * depths[1])
+        self.res4 = make_stage(8 * width, 4 * width, 2, [stages[2]] * depths[2])
+        self.res5 = make_stage(16 * width, 8 * width, 2, [stages[3]] * depths[3])
+        self.finish(32 * width, num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, 3, T, H, W) -> (N, num_features, T, H/32, W/32)."""
-        x = F.relu(self.stem(x))  # (N, width, T, H/2, W/2)
-        x = F.max_pool3d(x, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))  # (N, width, T, H/4, W/4)
+        x = stem_pool(F.relu(self.stem(x)))  # (N, width, T, H/4, W/4)
         for stage in (self.res2, self.res3, self.res4, self.res5):
-            for block in stage:
-                if self.grad_checkpointing and torch.is_grad_enabled():
-                    contexts = partial(recompute_contexts, block)
-                    x = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
-                else:
-                    x = block(x)
+            x = self.run_stage(stage, x)
         return x
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(N, num_features, T, H, W) -> logits (N, num_classes), or the pooled (N, num_features) where `pre_logits`."""
-        x = F.dropout(x.mean(dim=(2, 3, 4)), self.drop_rate, self.training)
-        return x if pre_logits else self.fc(x)
 
-    def get_classifier(self) -> nn.Module:
-        return self.fc
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A new classifier with random weights; with 0 classes the network answers its pooled features."""
-        self.num_classes = num_classes
-        self.fc: nn.Module = nn.Identity()
-        if num_classes:
-            self.fc = nn.Linear(self.num_features, num_classes, device=self.stem.conv.weight.device)
-            nn.init.normal_(self.fc.weight, std=0.01)
-            nn.init.zeros_(self.fc.bias)
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Keep only each block's input for the backward pass and compute the block again there: less memory, more time."""
-        self.grad_checkpointing = enable
+def stem_pool(x: Tensor) -> Tensor:
+    """(N, C, T, H, W) -> (N, C, T, H/2, W/2): the 1x3x3 max pooling behind the first convolution."""
+    return F.max_pool3d(x, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
 
 
-def make_stage(cin: int, mid: int, stride: int, depth: int, spec: BlockSpec) -> nn.Sequential:
-    """`depth` blocks of one kind: (N, cin, T, H, W) -> (N, 4 mid, T, H/stride, W/stride)."""
-    first = Bottleneck(cin, mid, stride, spec)
-    return nn.Sequential(first, *(Bottleneck(4 * mid, mid, 1, spec) for _ in range(depth - 1)))
+def make_stage(cin: int, mid: int, stride: int, specs: list[BlockSpec]) -> nn.Sequential:
+    """A block a spec: (N, cin, T, H, W) -> (N, 4 mid, T, H/stride, W/stride)."""
+    first = Bottleneck(cin, mid, stride, specs[0])
+    return nn.Sequential(first, *(Bottleneck(4 * mid, mid, 1, spec) for spec in specs[1:]))
 
 
 def zero_scale(bn: nn.BatchNorm3d) -> nn.BatchNorm3d:
     """Start a branch at nothing: "we initialize its scale parameter as zero" (Section 6, "Training")."""
     nn.init.zeros_(bn.weight)
     return bn
-
-
-def recompute_contexts(block: nn.Module):
-    """The contexts of a checkpointed block's two passes: the second must not count the batch in the BNs once more."""
-    return nullcontext(), _frozen_statistics(block)
-
-
-@contextmanager
-def _frozen_statistics(block: nn.Module) -> Iterator[None]:
-    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm3d)]
-    before = [(bn.momentum, {key: value.clone() for key, value in bn.named_buffers()}) for bn in norms]
-    for bn in norms:
-        bn.momentum = 0.0
-    try:
-        yield
-    finally:
-        for bn, (momentum, buffers) in zip(norms, before, strict=True):
-            bn.momentum = momentum
-            for key, value in bn.named_buffers():
-                value.copy_(buffers[key])

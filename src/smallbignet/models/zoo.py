@@ -9,6 +9,8 @@ from fnmatch import fnmatch
 from typing import Any
 
 from smallbignet.errors import SmallBigError
+from smallbignet.models.network import VideoNetwork
+from smallbignet.models.slowfast import SlowFast
 from smallbignet.models.smallbig import BlockSpec, SmallBigNet
 
 DEPTHS = {23: (1, 2, 3, 1), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # Table 1; R101 as in ResNet
@@ -25,6 +27,7 @@ BLOCKS: dict[str, BlockSpec] = {
 }
 
 CHANGES: dict[str, Mapping] = {
+    "3d": {"temporal": 3},  # "full+3d": big views around a SlowOnly network's convolutions
     "extra": {"extra": "smallbig"},
     "se": {"extra": "se"},  # Table 9
     "avg": {"pool": "avg"},  # Table 6
@@ -45,6 +48,19 @@ NETWORKS: dict[str, tuple[int, tuple[str, str, str, str]]] = {
     "smallbig_r50": (50, ("2d", "full", "full", "full")),
     "smallbig_r101": (101, ("2d", "typical", "typical", "typical")),
     "smallbig_slowonly_r50": (50, ("2d", "2d+extra", "3d+extra", "3d+extra")),  # Section 6.2
+    "slowfast_r50": (50, ("2d", "2d", "3d", "3d")),  # blocks of the slow pathway
+    "slowfast_4x16_r50": (50, ("2d", "2d", "3d", "3d")),
+    "slowfast_r101": (101, ("2d", "2d", "3d", "3d")),
+    "slowfast_16x8_r101": (101, ("2d", "2d", "3d", "3d")),
+}
+
+# Arguments of `SlowFast`, as PyTorchVideo's published networks have them. The frame counts 8x8, 4x16 and 16x8 are the slow
+# pathway's; without them in the name, 8x8.
+SLOWFAST: dict[str, dict[str, Any]] = {
+    "slowfast_r50": {"alpha": 4, "lateral": 7},
+    "slowfast_4x16_r50": {"alpha": 8, "lateral": 5},
+    "slowfast_r101": {"alpha": 4, "lateral": 5},
+    "slowfast_16x8_r101": {"alpha": 4, "lateral": 5, "temporal_blocks": 6},  # R101_50_50: temporal where R50 has them
 }
 
 
@@ -80,16 +96,18 @@ def create_model(
     stages: Sequence[str | Mapping | BlockSpec] | None = None,
     width: int = 64,
     drop_rate: float = 0.0,
+    head_window: int | None = None,
     weights: str | None = None,
-) -> SmallBigNet:
-    """A network by name: (N, 3, T, H, W) -> (N, num_classes), any T, H and W.
+) -> VideoNetwork:
+    """A network by name: (N, 3, T, H, W) -> (N, num_classes), any T, H and W (SlowFast: T a multiple of its alpha).
 
     Args:
         name: one of `list_models()`.
         stages: other blocks for res2, res3, res4 and res5: names (see `block_spec`) or specs.
         width: channels of the first convolution; 64 is the paper's. A multiple of 8.
         drop_rate: dropout in front of the classifier, in training.
-        weights: None for random ones, "imagenet" for torchvision's ResNet of that depth (downloaded, then cached).
+        head_window: side of the head's pooling window, which published networks may need; see `VideoNetwork`.
+        weights: None for random ones; of an image ResNet of that depth, see `load_imagenet`: "imagenet", ...
 
     Raises:
         SmallBigError: an unknown name, not four stages, a width that isn't a multiple of 8.
@@ -105,13 +123,14 @@ def create_model(
     res2, res3, res4, res5 = blocks
     if width < 8 or width % 8:
         raise SmallBigError("width must be a multiple of 8", width)
-    model = SmallBigNet(DEPTHS[depth], (res2, res3, res4, res5), num_classes, width, drop_rate)
-    if weights == "imagenet":
+    parts = (DEPTHS[depth], (res2, res3, res4, res5), num_classes, width, drop_rate, head_window)
+    model = SlowFast(*parts, **SLOWFAST[name]) if name in SLOWFAST else SmallBigNet(*parts)
+    if weights is not None:
+        if not isinstance(model, SmallBigNet):
+            raise SmallBigError("no image network's weights fit the two pathways of SlowFast", weights)
         from smallbignet.weights.imagenet import load_imagenet
 
-        load_imagenet(model, depth)
-    elif weights is not None:
-        raise SmallBigError('weights must be "imagenet" or nothing; `load_model` reads a model directory', weights)
+        load_imagenet(model, depth, weights)
     return model
 
 

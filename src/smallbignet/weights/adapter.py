@@ -15,6 +15,8 @@ from smallbignet.errors import SmallBigError
 State = dict[str, Tensor]
 Rules = tuple[tuple[str, str], ...]
 
+WRAPPERS = ("state_dict", "model_state", "model")  # what checkpoints that hold more besides call the weights
+
 # The key layout of torchvision's ResNet, which the authors' networks and timm's share, in our names.
 RESNET_RULES: Rules = (
     (r"conv1\.weight", r"stem.conv.weight"),
@@ -28,7 +30,7 @@ RESNET_RULES: Rules = (
 
 
 def read_checkpoint(path: str | Path) -> State:
-    """The state dict in a `.pth` or `.safetensors` file, without a `state_dict` wrapper or `module.` prefixes.
+    """The state dict in a `.pth` or `.safetensors` file, without a wrapper (`WRAPPERS`) or `module.` prefixes.
 
     Raises:
         SmallBigError: no such file, a file that holds more than tensors (it isn't unpickled), or no state dict.
@@ -45,8 +47,8 @@ def read_checkpoint(path: str | Path) -> State:
     except Exception as error:  # whatever a broken file makes the readers raise
         what = "this file is no checkpoint, or holds more than tensors; nothing else is loaded, for it could run code"
         raise SmallBigError(what, path) from error
-    while isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    while isinstance(state, dict) and (inside := [state[k] for k in WRAPPERS if isinstance(state.get(k), dict)]):
+        state = inside[0]
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise SmallBigError("this file holds no state dict (names to tensors)", path)
     return {key.removeprefix("module."): value for key, value in state.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smallbignet.errors import SmallBigError
-from smallbignet.models.smallbig import SmallBigNet
+from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import NETWORKS, create_model
 from smallbignet.weights.adapter import RESNET_RULES, State, load_exact, rename
 
@@ -29,7 +29,7 @@ RULES = (
 )
 
 
-def from_official(state: State, network: str, source: object = "") -> tuple[SmallBigNet, dict[str, Any]]:
+def from_official(state: State, network: str, source: object = "") -> tuple[VideoNetwork, dict[str, Any]]:
     """The network that an official checkpoint's state dict makes, in eval mode, and how `create_model` builds it.
 
     Args:

@@ -1,0 +1,85 @@
+"""Published networks by name: downloaded and converted once, and what a user sees where that fails."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from reference import figures, weights
+
+from smallbignet import SmallBigError, load_config
+from smallbignet.cli import main
+from smallbignet.data.synthetic import write_video
+from smallbignet.data.transforms import InputSpec
+from smallbignet.models.directory import find_model
+from smallbignet.weights import hub, published
+from smallbignet.weights.published import PUBLISHED, Published
+from smallbignet.weights.pytorchvideo import PYTORCHVIDEO
+
+KEYS, _ = figures("pytorchvideo")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of PyTorch's hub."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch, cache):
+    """A folder that slow_r50 is published in, as SLOW.pyth."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setitem(PUBLISHED, "slow_r50", Published((folder / "SLOW.pyth").as_uri(), 74.58, 91.63))
+    return folder
+
+
+def test_predict_downloads_converts_names_its_classes_and_remembers(site, cache, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(published, "INPUT", InputSpec(64, (64, 64), 64))  # for time
+    torch.save({"model_state": weights(KEYS["slow_r50"])}, site / "SLOW.pyth")
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), np.uint8))
+    words = ["predict", "slow_r50", str(clip), "--views", "1x1", "--top", "2", "--json"]
+    answers = []
+    for _ in range(2):
+        assert main(words) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+        for file in (*site.iterdir(), *(cache / "checkpoints").iterdir()):
+            file.unlink()  # the second time, neither is read
+    assert answers[0] == answers[1]
+    config = load_config("slow_r50")
+    assert {p["label"] for p in answers[0][0]["predictions"]} <= set(config.classes)
+    assert config.weights["licence"] == "Apache-2.0" and "74.58" in config.weights["published"]
+
+
+def test_a_failed_download_says_how_to_do_it_by_hand(site, cache, capsys):
+    assert main(["predict", "slow_r50", __file__]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("smallbig: error: the download failed") and err.count("\n") == 1
+    assert PUBLISHED["slow_r50"].url in err and str(cache / "checkpoints" / "SLOW.pyth") in err
+    assert "smallbig convert SLOW.pyth DIR --source pytorchvideo --network slow_r50" in err
+
+
+def test_a_damaged_file_is_named_and_no_model_is_left(site, cache, capsys):
+    (cache / "checkpoints").mkdir(parents=True)
+    (cache / "checkpoints" / "SLOW.pyth").write_bytes(b"<html>")
+    assert main(["predict", "slow_r50", __file__]) == 2
+    err = capsys.readouterr().err
+    assert str(cache / "checkpoints" / "SLOW.pyth") in err and "delete it" in err
+    assert not (cache / "smallbignet" / "slow_r50").exists()
+
+
+def test_the_hub_is_asked_for_what_is_no_path(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "download_model", lambda repo_id: tmp_path / "from_hub" / repo_id)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert find_model("org/name") == tmp_path / "from_hub" / "org" / "name"
+    for path in ("runs/mine", "./runs", str(tmp_path / "mine"), "slow_r5"):  # mistyped
+        with pytest.raises(SmallBigError, match=f"no model here.*slow_r50.*{re.escape(path)}"):
+            find_model(path)
+
+
+def test_the_table():
+    assert set(PUBLISHED) <= set(PYTORCHVIDEO) and published.ZOO.startswith("https://")
