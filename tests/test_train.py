@@ -14,8 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from smallbignet import SmallBigError, WorkError, load_config, load_model
+from smallbignet.evaluate import evaluate
+from smallbignet.optim import learning_rate
 from smallbignet.settings import OptimSpec, TrainConfig, load_recipe, shipped_recipes
-from smallbignet.train import learning_rate, train
+from smallbignet.train import train
 
 
 @pytest.mark.parametrize(
@@ -24,23 +26,39 @@ from smallbignet.train import learning_rate, train
         (OptimSpec(epochs=110, lr=0.02), {0: 0.02, 55: 0.01, 110: 0.0}),  # the paper's on Kinetics-400
         (OptimSpec(epochs=50, lr=0.01, schedule="step", milestones=[30, 40, 45]), {29: 0.01, 30: 1e-3, 44.9: 1e-4, 45: 1e-5}),
         (OptimSpec(epochs=12, lr=0.1, warmup_epochs=2), {0: 0.0, 1: 0.05, 2: 0.1, 7: 0.05}),
+        (OptimSpec(epochs=110, lr=0.02, lr_base_size=128, batch_size=32), {0: 0.005, 55: 0.0025}),
     ],
 )
 def test_schedules(optim, expected):
     assert {epoch: pytest.approx(learning_rate(optim, epoch)) for epoch in expected} == expected
 
 
-def test_a_run_leaves_models_metrics_and_curves(run):
+def test_a_run_leaves_models_metrics_and_curves(run, clips):
     report = json.loads((run / "report.json").read_text())
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["split"]) for line in lines] == [(1, "train"), (1, "val"), (2, "train"), (2, "val")]
     assert report["best_top1"] == max(line["top1"] for line in lines if line["split"] == "val")
     assert (report["train_videos"], report["val_videos"], report["unreadable"]) == (12, 6, {})
+    test = evaluate(str(run / "last"), str(clips), views="2x3", workers=0)
+    assert report["test"] == {"model": "last", "views": "2x3", "videos": 6, "top1": test.accuracy(), "top5": test.accuracy(5)}
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     config = load_config(run)
     assert config.classes == ["colour", "growing", "horizontal", "still", "turning", "vertical"]
     assert config.views == "2x3"
     assert load_model(run / "last").num_classes == 6
+
+
+def test_a_frozen_normalisation_keeps_its_statistics_and_a_scaled_rate_is_said(tiny, capfd):
+    settings = ["--optim.freeze_bn", "true", "--optim.lr", "0.4", "--optim.lr_base_size", "32", "--run.val_epochs", "2"]
+    config = tiny(*settings)
+    train(config)
+    state = load_file(Path(config.run.dir) / "last" / "model.safetensors")
+    means = [value for key, value in state.items() if key.endswith("running_mean")]
+    scales = [value for key, value in state.items() if key.endswith("bn.weight") and "extra" not in key]
+    assert all((mean == 0).all() for mean in means) and not any((scale == 1).all() for scale in scales)
+    lines = [json.loads(line) for line in (Path(config.run.dir) / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["split"]) for line in lines] == [(1, "train"), (2, "train"), (2, "val")]
+    assert "learning rate 0.05: 0.4, for batches of 32, in proportion to 4" in capfd.readouterr().err
 
 
 def final_weights(directory: Path) -> dict[str, torch.Tensor]:
@@ -88,8 +106,9 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(recipe, tmp_path):
         ["--run.precision", "bf16", "--optim.ema_decay", "0.9", "--optim.nesterov", "true"],
         ["--optim.schedule", "step", "--optim.milestones", "[1]", "--run.grad_checkpointing", "true"],
         ["--clip.sampling", "dense", "--clip.frame_interval", "2", "--run.channels_last", "false", "--model.name", "tsm_r50"],
+        ["--augment.randaugment", "2", "--augment.mixup", "0.2", "--augment.flip_pairs", "[[0, 1]]"],
     ],
-    ids=["accumulate", "bf16-ema", "checkpointing", "dense-tsm"],
+    ids=["accumulate", "bf16-ema", "checkpointing", "dense-tsm", "augment"],
 )
 def test_settings_train(tiny, overrides):
     report = train(tiny("--optim.epochs", "1", *overrides))
@@ -165,6 +184,8 @@ def test_many_corrupt_files_stop_the_run_with_a_clear_error(clips, tiny, tmp_pat
         (["--optim.lr", "-1"], "optim.lr"),
         (["--optim.accumulate", "0"], "optim.accumulate"),
         (["--run.val_views", "3x2"], "3x2"),
+        (["--augment.flip_pairs", "[[0, 6]]"], "flip_pairs"),
+        (["--run.val_epochs", "0"], "val_epochs"),
     ],
 )
 def test_settings_that_cannot_work_are_named(tiny, overrides, words):
@@ -192,3 +213,15 @@ def test_shipped_recipes_are_valid_and_round_trip(name, tmp_path):
     (tmp_path / "again.yaml").write_text(config.to_yaml())
     assert load_recipe(str(tmp_path / "again.yaml")) == config
     assert isinstance(config, TrainConfig)
+
+
+def test_a_recipe_is_based_on_others_and_names_what_is_no_recipe(tmp_path):
+    (tmp_path / "first.yaml").write_text("base: small\noptim: {lr: 1e-3, epochs: 7}\n")
+    (tmp_path / "second.yaml").write_text("base: first.yaml\noptim: {epochs: 9}\n")
+    config, small = load_recipe(str(tmp_path / "second.yaml")), load_recipe("small")
+    assert (config.optim.lr, config.optim.epochs) == (1e-3, 9)
+    assert (config.model, config.input) == (small.model, small.input)
+    for text, words in (("base: self.yaml\n", "its own base"), ("- 1\n", "expected sections"), ("a: [\n", "not a recipe")):
+        (tmp_path / "self.yaml").write_text(text)
+        with pytest.raises(SmallBigError, match=words):
+            load_recipe(str(tmp_path / "self.yaml"))

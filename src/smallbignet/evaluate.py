@@ -17,7 +17,8 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 from smallbignet import plots
 from smallbignet.classifier import VideoClassifier
-from smallbignet.data.annotations import Annotations, read_annotations, select_rows
+from smallbignet.data.annotations import Annotations, select_rows
+from smallbignet.data.benchmarks import read_part
 from smallbignet.data.datasets import DataSpec, TestViews, make_loader
 from smallbignet.data.sampling import Views
 from smallbignet.errors import SmallBigError, WorkError
@@ -95,7 +96,7 @@ def evaluate(
     root: str = "",
     path_column: str = "path",
     label_column: str = "label",
-    filename_tmpl: str = "img_{:05d}.jpg",
+    filename_tmpl: str = "",
     backend: str = "auto",
     scores: str = "",
     report: str = "",
@@ -107,13 +108,14 @@ def evaluate(
 
     Args:
         model: a model or run directory.
-        data: a folder with a folder per class (of which a `val` folder is taken), a .csv file with a header, or a list.
+        data: a folder with a folder per class (of which a `val` folder is taken), a benchmark as its owners hand it out (of
+            which the validation part is taken), a .csv file with a header, or a list.
         views: clips x crops, such as 10x3; the model's own if not given.
         select: rows of a .csv to test on, such as "fold=3".
-        root: folder that listed paths are relative to; the list's own if not given.
+        root: folder that listed paths are relative to, or that holds a benchmark's videos; the source's own if not given.
         path_column: of a .csv.
         label_column: of a .csv.
-        filename_tmpl: names of the frames in a frame folder, counted from 1.
+        filename_tmpl: names of the frames in a frame folder, such as img_{:05d}.jpg; found out if not given.
         backend: auto (PyAV), pyav or torchcodec.
         scores: file (.npz) to keep the softmax scores in, by video.
         report: folder for the confusion matrix (.png, .csv), the classes (.csv) and all figures (.json).
@@ -129,9 +131,8 @@ def evaluate(
         raise SmallBigError("a scores file ends in .npz", scores)
     state = PartialState(cpu=device == "cpu")
     classifier = VideoClassifier(model, device=device or state.device, precision=precision)
-    source = Path(data, "val") if Path(data, "val").is_dir() else Path(data)
-    annotations = read_annotations(source, root or None, path_column, label_column, classifier.config.classes)
-    annotations = select_rows(annotations, select, source)
+    annotations = read_part(data, "val", root or None, path_column, label_column, classifier.config.classes)
+    annotations = select_rows(annotations, select, data)
     spec = DataSpec(filename_tmpl=filename_tmpl, backend=backend)
     with bar("evaluate", len(annotations), "videos", visible=state.is_main_process) as progress:
         result = score_videos(classifier, annotations, views or classifier.config.views, spec, workers, progress.advance)

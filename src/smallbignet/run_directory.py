@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,72 @@ from smallbignet.settings import TrainConfig
 
 # settings that may differ when a run is resumed: they don't change what is computed
 FREE = {"run": {"dir", "device", "workers", "save_steps"}, "data": {"backend", "max_unreadable"}}
+
+
+@dataclass
+class Progress:
+    """How far a run is: what it resumes from, besides weights and momentum.
+
+    Attributes:
+        epoch: epochs done.
+        batch: optimizer steps done in the current one.
+        totals: of the current epoch, over all processes: loss summed over clips, correct clips, clips.
+        best: top-1 of the best validation, 0 to 1, and its epoch (from 1).
+        last: top-1 of the last validation.
+        test: figures of the test that ends the run, once it is done.
+        val_videos: videos it could read.
+        unreadable: reason of each training video that could not be read, by path.
+        val_unreadable: likewise of validation videos.
+        seconds: spent in training so far.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    best: tuple[float, int] = (-1.0, 0)
+    last: float = -1.0
+    test: dict[str, Any] = field(default_factory=dict)
+    val_videos: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    val_unreadable: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a finished run has to say; `report.json` in the run directory.
+
+    Attributes:
+        directory: the run directory; `best` in it is a model directory.
+        best_top1: best top-1 on the validation videos, 0 to 1.
+        best_epoch: counted from 1.
+        last_top1: after the last epoch.
+        test: of the last model under `run.views`, on the validation videos: model, views, videos, top1 and top5.
+        epochs: trained in all.
+        clips_per_second: trained on, validation left out.
+        seconds: of training, over all resumptions.
+        train_videos: number of videos.
+        val_videos: number of videos that could be read.
+        unreadable: reason of each training or validation video that could not be read, by path.
+    """
+
+    directory: str
+    best_top1: float
+    best_epoch: int
+    last_top1: float
+    test: dict[str, Any]
+    epochs: int
+    clips_per_second: float
+    seconds: float
+    train_videos: int
+    val_videos: int
+    unreadable: dict[str, str]
 
 
 class RunDirectory:

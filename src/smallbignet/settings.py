@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -13,7 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from smallbignet.data.datasets import DataSpec
 from smallbignet.data.sampling import ClipSpec, Views
-from smallbignet.data.transforms import InputSpec
+from smallbignet.data.transforms import AugmentSpec, InputSpec
 from smallbignet.errors import SmallBigError
 
 
@@ -26,7 +27,8 @@ class NetworkSpec:
         stages: other blocks for res2, res3, res4 and res5, such as [2d, full+avg, full+avg, full+avg].
         width: channels of the first convolution; 64 is the paper's.
         drop_rate: dropout in front of the classifier.
-        weights: to start from: "imagenet"; a model directory, of this network or its 2-D parent; or nothing for random ones.
+        weights: to start from: "imagenet" or "imagenet_v2" (torchvision's), "timm/TAG" (a ResNet of timm's); a model directory,
+            a published network's name or a hub id, of this network or its 2-D parent; or nothing for random ones.
     """
 
     name: str = "smallbig_r50"
@@ -45,6 +47,7 @@ class OptimSpec:
         batch_size: clips an optimizer step, over all processes and accumulated parts.
         accumulate: parts that a batch is computed in, to save memory.
         lr: learning rate at its highest.
+        lr_base_size: the batch size that `lr` is meant for: with another one, it changes in proportion; 0 for never.
         momentum: of SGD.
         nesterov: Nesterov's momentum.
         weight_decay: on all parameters.
@@ -54,6 +57,7 @@ class OptimSpec:
         warmup_epochs: of linear rise from zero.
         label_smoothing: share of the target spread over all classes.
         clip_grad: largest norm of the gradient; 0 for no limit.
+        freeze_bn: normalise with the statistics that the network starts with, as in a test.
         ema_decay: of an exponential moving average of the weights, which is then what is validated and kept; 0 for none.
     """
 
@@ -61,6 +65,7 @@ class OptimSpec:
     batch_size: int = 16
     accumulate: int = 1
     lr: float = 0.01
+    lr_base_size: int = 0
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
@@ -70,13 +75,14 @@ class OptimSpec:
     warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
     clip_grad: float = 0.0
+    freeze_bn: bool = False
     ema_decay: float = 0.0
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise SmallBigError("must be at least 1", f"optim.{name} {getattr(self, name)}")
-        for name in ("lr", "momentum", "weight_decay", "warmup_epochs", "clip_grad", "ema_decay"):
+        for name in ("lr", "lr_base_size", "momentum", "weight_decay", "warmup_epochs", "clip_grad", "ema_decay"):
             if getattr(self, name) < 0:
                 raise SmallBigError("must not be negative", f"optim.{name} {getattr(self, name)}")
         if self.nesterov and not self.momentum:
@@ -96,8 +102,9 @@ class RunSpec:
         grad_checkpointing: compute each block again for the backward pass: less memory, more time.
         channels_last: channels_last_3d memory format: 2 to 3 times faster on a processor, the same answers.
         save_steps: optimizer steps between two states to resume from; one is saved after every epoch besides.
-        val_views: clips x crops of the validation after each epoch.
-        views: clips x crops that the model directory will name for tests.
+        val_epochs: epochs from one validation to the next; the last epoch has one in any case.
+        val_views: clips x crops of a validation.
+        views: clips x crops of the test that ends the run, and of the model directory's tests.
     """
 
     dir: str = "runs/latest"
@@ -108,15 +115,16 @@ class RunSpec:
     grad_checkpointing: bool = False
     channels_last: bool = True
     save_steps: int = 500
+    val_epochs: int = 1
     val_views: str = "1x1"
     views: str = "10x3"
 
     def __post_init__(self):
         Views.parse(self.val_views)
         Views.parse(self.views)
-        if self.save_steps < 1 or self.seed < 0:
-            where = f"run.save_steps {self.save_steps}, run.seed {self.seed}"
-            raise SmallBigError("save_steps must be at least 1, and a seed not negative", where)
+        if self.save_steps < 1 or self.val_epochs < 1 or self.seed < 0:
+            where = f"run.save_steps {self.save_steps}, run.val_epochs {self.val_epochs}, run.seed {self.seed}"
+            raise SmallBigError("save_steps and val_epochs must be at least 1, and a seed not negative", where)
         if self.device not in ("", "cpu", "cuda"):
             raise SmallBigError("cpu or cuda; CUDA_VISIBLE_DEVICES chooses among GPUs", f"run.device {self.device}")
 
@@ -129,6 +137,7 @@ class TrainConfig:
     data: DataSpec = field(default_factory=DataSpec)
     clip: ClipSpec = field(default_factory=ClipSpec)
     input: InputSpec = field(default_factory=InputSpec)
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
     optim: OptimSpec = field(default_factory=OptimSpec)
     run: RunSpec = field(default_factory=RunSpec)
 
@@ -141,6 +150,7 @@ class TrainConfig:
 
 def add_settings(parser: ArgumentParser) -> None:
     """Gives a parser all settings: --config RECIPE.yaml, then --section.key value."""
+    parser.add_argument("--base", help=SUPPRESS)  # a recipe's first key, which `recipe_words` has followed
     recipes = f"RECIPE, named first: a YAML file, or a shipped one ({', '.join(shipped_recipes())})"
     parser.add_argument("--config", action="config", metavar="RECIPE", help=recipes)
     parser.add_class_arguments(TrainConfig, None)
@@ -164,7 +174,7 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
     parser = ArgumentParser(exit_on_error=False)
     add_settings(parser)
     try:
-        return read_settings(parser.instantiate(parser.parse_args(["--config", str(recipe_path(recipe)), *overrides])))
+        return read_settings(parser.instantiate(parser.parse_args([*recipe_words(recipe), *overrides])))
     except ArgumentError as error:
         raise SmallBigError(one_line(error), recipe) from error
 
@@ -172,6 +182,30 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
 def one_line(error: Exception) -> str:
     """A parser's message without its line breaks and Python's type names."""
     return " ".join(str(error).split()).replace("a typing.Literal", "one of ").replace("<class 'float'>", "number")
+
+
+def recipe_words(recipe: str) -> list[str]:
+    """A recipe as words for a parser with all settings, behind those that it names as its base.
+
+    Raises:
+        SmallBigError: no such recipe, a file that isn't one, or recipes that are each other's base.
+    """
+    words: list[str] = []
+    while recipe:
+        path = recipe_path(recipe)
+        if str(path) in words:
+            raise SmallBigError("this recipe is its own base", path)
+        words = ["--config", str(path), *words]
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SmallBigError(f"not a recipe: {one_line(error)}", path) from error
+        if not isinstance(content, dict):
+            raise SmallBigError("not a recipe: expected sections such as model, data and optim", path)
+        recipe = str(content.get("base") or "")
+        if recipe and (beside := path.parent / recipe).is_file():
+            recipe = str(beside)
+    return words
 
 
 def recipe_path(recipe: str) -> Path:

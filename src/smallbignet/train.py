@@ -6,17 +6,16 @@ alone. Batches, crops and dropout are drawn from (seed, epoch, ...), the learnin
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast, gather_object
 from rich.table import Table
 from torch import Tensor
@@ -25,80 +24,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from smallbignet import __version__
 from smallbignet.classifier import VideoClassifier
 from smallbignet.data.datasets import Batch, TrainClips, epoch_batches, make_loader, read_split
-from smallbignet.data.transforms import to_input
+from smallbignet.data.transforms import mix, to_input
+from smallbignet.distributed import gather_state, is_sharded, lost_process, make_accelerator
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.evaluate import Evaluation, score_videos
 from smallbignet.files import fresh_folder, fresh_name, install
 from smallbignet.models.directory import ModelConfig, load_config, load_model, save_model
-from smallbignet.models.smallbig import SmallBigNet
+from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import create_model
+from smallbignet.optim import freeze_statistics, highest_rate, learning_rate
 from smallbignet.progress import bar, console
-from smallbignet.run_directory import RunDirectory
-from smallbignet.settings import NetworkSpec, OptimSpec, TrainConfig
+from smallbignet.run_directory import Progress, RunDirectory, TrainReport
+from smallbignet.settings import NetworkSpec, TrainConfig
 from smallbignet.weights.adapter import load_exact
-from smallbignet.weights.imagenet import VIDEO_ONLY
-
-
-@dataclass
-class Progress:
-    """How far a run is: what it resumes from, besides weights and momentum.
-
-    Attributes:
-        epoch: epochs done.
-        batch: optimizer steps done in the current one.
-        totals: of the current epoch, over all processes: loss summed over clips, correct clips, clips.
-        best: top-1 of the best validation, 0 to 1, and its epoch (from 1).
-        last: top-1 of the last validation.
-        val_videos: videos it could read.
-        unreadable: reason of each training video that could not be read, by path.
-        val_unreadable: likewise of validation videos.
-        seconds: spent in training so far.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    best: tuple[float, int] = (-1.0, 0)
-    last: float = -1.0
-    val_videos: int = 0
-    unreadable: dict[str, str] = field(default_factory=dict)
-    val_unreadable: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """What a finished run has to say; `report.json` in the run directory.
-
-    Attributes:
-        directory: the run directory; `best` in it is a model directory.
-        best_top1: best top-1 on the validation videos, 0 to 1.
-        best_epoch: counted from 1.
-        last_top1: after the last epoch.
-        epochs: trained in all.
-        clips_per_second: trained on, validation left out.
-        seconds: of training, over all resumptions.
-        train_videos: number of videos.
-        val_videos: number of videos that could be read.
-        unreadable: reason of each training or validation video that could not be read, by path.
-    """
-
-    directory: str
-    best_top1: float
-    best_epoch: int
-    last_top1: float
-    epochs: int
-    clips_per_second: float
-    seconds: float
-    train_videos: int
-    val_videos: int
-    unreadable: dict[str, str]
+from smallbignet.weights.imagenet import TORCHVISION, VIDEO_ONLY
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:
@@ -117,19 +56,15 @@ def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:
     except torch.OutOfMemoryError as error:
         what = "out of GPU memory; try a smaller optim.batch_size, optim.accumulate, or run.grad_checkpointing"
         raise WorkError(what, f"optim.batch_size {config.optim.batch_size}") from error
+    except RuntimeError as error:
+        if not lost_process(error):
+            raise
+        raise WorkError(
+            "another process of this run has ended; the same command with --resume goes on", config.run.dir
+        ) from error
 
 
-def learning_rate(optim: OptimSpec, epoch: float) -> float:
-    """The learning rate after `epoch` epochs, a fraction included."""
-    if epoch < optim.warmup_epochs:
-        return optim.lr * epoch / optim.warmup_epochs
-    if optim.schedule == "step":
-        return optim.lr * optim.gamma ** sum(epoch >= milestone for milestone in optim.milestones)
-    share = (epoch - optim.warmup_epochs) / max(optim.epochs - optim.warmup_epochs, 1e-9)
-    return optim.lr * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def build_network(spec: NetworkSpec, classes: list[str], start: str) -> tuple[SmallBigNet, dict[str, Any]]:
+def build_network(spec: NetworkSpec, classes: list[str], start: str) -> tuple[VideoNetwork, dict[str, Any]]:
     """The network to train, with the weights that `start` names, and the arguments of `create_model` that rebuild it."""
     how: dict[str, Any] = {
         "name": spec.name,
@@ -138,7 +73,7 @@ def build_network(spec: NetworkSpec, classes: list[str], start: str) -> tuple[Sm
         "width": spec.width,
         "drop_rate": spec.drop_rate,
     }
-    if start in ("", "imagenet"):
+    if not start or start in TORCHVISION or start.startswith("timm/"):
         return create_model(**how, weights=start or None), how
     model, state = create_model(**how), load_model(start).state_dict()
     if load_config(start).classes != classes:
@@ -155,6 +90,7 @@ class Trainer:
         self.accelerator = make_accelerator(config)
         self.train_set, self.val_set = read_split(config.data)
         self._check_batch()
+        self.clips = TrainClips(self.train_set, config.clip, config.input, config.data, config.run.seed, config.augment)
         self.directory, parts = RunDirectory(config.run.dir), {"train": self.train_set, "val": self.val_set}
         state = self.directory.find_state(config, parts, resume)
         torch.manual_seed(config.run.seed)
@@ -162,13 +98,17 @@ class Trainer:
         model.set_grad_checkpointing(config.run.grad_checkpointing)
         self.memory_format = torch.channels_last_3d if config.run.channels_last else torch.contiguous_format
         model = model.to(self.accelerator.device).to(memory_format=self.memory_format)
-        self.ema = None
+        self.ema, self.replica = None, copy.deepcopy(model) if is_sharded(self.accelerator) else None
         if self.optim.ema_decay:
+            if self.replica is not None:
+                raise SmallBigError(
+                    "a moving average of weights that are sharded (FSDP) isn't kept; set it to 0", "optim.ema_decay"
+                )
             self.ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.optim.ema_decay), use_buffers=True)
             self.accelerator.register_for_checkpointing(self.ema)
         sgd = torch.optim.SGD(
             model.parameters(),
-            lr=self.optim.lr,
+            lr=highest_rate(self.optim),
             momentum=self.optim.momentum,
             nesterov=self.optim.nesterov,
             weight_decay=self.optim.weight_decay,
@@ -183,6 +123,9 @@ class Trainer:
             self.accelerator.load_state(str(state))
         if self.is_main:
             self.directory.start(config, parts, self.progress.epoch)
+            if (rate := highest_rate(self.optim)) != self.optim.lr:
+                base, size = self.optim.lr_base_size, self.optim.batch_size
+                console.print(f"learning rate {rate:g}: {self.optim.lr:g}, for batches of {base}, in proportion to {size}")
 
     @property
     def is_main(self) -> bool:
@@ -204,10 +147,15 @@ class Trainer:
             while progress.epoch < self.optim.epochs:
                 self._train_epoch()
                 self._finish_epoch()
+            if not progress.test:
+                progress.test = self._test(self._score(self._whole_model(), self.run_spec.views))
+                self._save_state()
         return self._report()
 
     def _train_epoch(self) -> None:
         self.model.train()
+        if self.optim.freeze_bn:
+            freeze_statistics(self.model)
         started, progress = time.monotonic(), self.progress
         # the totals stay on the device: reading them at every step would make it wait
         totals = torch.tensor(progress.totals, device=self.accelerator.device) * self.is_main
@@ -215,9 +163,9 @@ class Trainer:
             epoch = progress.epoch + progress.batch / self.steps_per_epoch
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.optim, epoch)
-            self._seed_dropout()
-            for batch in parts:
-                totals += self._step(batch)
+            seed = self._seed_step()
+            for part, batch in enumerate(parts):
+                totals += self._step(batch, seed + part)
                 self._note_unreadable(batch)
             if self.ema:
                 self.ema.update_parameters(self.accelerator.unwrap_model(self.model))
@@ -239,20 +187,19 @@ class Trainer:
         batches = epoch_batches(len(self.train_set), self.optim.batch_size, self.run_spec.seed, self.progress.epoch)
         mine = [batch[process::processes] for batch in batches[self.progress.batch :]]
         keys = [batch[part::parts] for batch in mine for part in range(parts)]
-        spec = self.config
-        clips = TrainClips(self.train_set, spec.clip, spec.input, spec.data, self.run_spec.seed)
-        loader = iter(make_loader(clips, keys, self.run_spec.workers))
+        loader = iter(make_loader(self.clips, keys, self.run_spec.workers))
         for _ in mine:
             yield [next(loader) for _ in range(parts)]
 
-    def _step(self, batch: Batch) -> Tensor:
+    def _step(self, batch: Batch, seed: int) -> Tensor:
         """Forward, backward and, with a batch's last part, an update; answers [loss summed, correct, clips]."""
         assert batch.clips is not None  # unreadable files are replaced
         labels = batch.labels.to(self.accelerator.device, non_blocking=True)
         images = to_input(batch.clips.to(self.accelerator.device, non_blocking=True), self.config.input)
+        images, targets = mix(images, labels, len(self.train_set.classes), self.config.augment, seed)
         with self.accelerator.accumulate(self.model):
             logits = self.model(images.contiguous(memory_format=self.memory_format))  # Accelerate brings the autocast
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.optim.label_smoothing)
+            loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.optim.label_smoothing)
             self.accelerator.backward(loss)
             if self.optim.clip_grad and self.accelerator.sync_gradients:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), self.optim.clip_grad)
@@ -261,11 +208,13 @@ class Trainer:
         correct = (logits.argmax(1) == labels).sum()
         return torch.stack([loss.detach() * len(labels), correct.float(), torch.tensor(float(len(labels)), device=loss.device)])
 
-    def _seed_dropout(self) -> None:
+    def _seed_step(self) -> int:
+        """Seeds dropout by the step's place, and answers the seed."""
         place = [self.run_spec.seed, self.progress.epoch, self.progress.batch, self.accelerator.process_index]
         seed = int(np.random.SeedSequence(place).generate_state(1)[0])
         on_gpu = self.accelerator.device.type == "cuda"
         (torch.cuda.manual_seed if on_gpu else torch.default_generator.manual_seed)(seed)
+        return seed
 
     def _note_unreadable(self, batch: Batch) -> None:
         for row, reason in batch.unreadable:
@@ -288,39 +237,63 @@ class Trainer:
             raise WorkError(what, self.config.data.train)
 
     def _finish_epoch(self) -> None:
-        """Validates, keeps the last and the best model, writes the metrics, and saves the state to resume from."""
+        """Keeps the last and the best model, validates, writes the metrics, and saves the state to resume from."""
         progress, epoch = self.progress, self.progress.epoch + 1
         loss, correct, clips = progress.totals
-        model: Any = self.ema.module if self.ema else self.accelerator.unwrap_model(self.model)
-        broadcast(list(model.buffers()))  # each process's normalisations have seen other clips; the first's are kept
-        val = self._validate(model.eval())
-        progress.last, progress.val_videos, progress.val_unreadable = val.accuracy(), len(val.videos), dict(val.unreadable)
-        better = progress.last > progress.best[0]
-        if better:
-            progress.best = (progress.last, epoch)
+        trained = {"epoch": epoch, "split": "train", "loss": loss / clips, "top1": correct / clips}
+        self._log(trained | {"lr": learning_rate(self.optim, epoch), "seconds": round(progress.seconds, 2)})
+        said = f"epoch {epoch}/{self.optim.epochs}  loss {loss / clips:.3f}  top-1 {correct / clips:.1%}"
+        model = self._whole_model()
         if self.is_main:
             save_model(model, self.model_config, self.directory.last)
-            if better:
-                save_model(model, self.model_config, self.directory.best)
-            trained = {"epoch": epoch, "split": "train", "loss": loss / clips, "top1": correct / clips}
-            self.directory.log(trained | {"lr": learning_rate(self.optim, epoch), "seconds": round(progress.seconds, 2)})
-            validated = {"epoch": epoch, "split": "val", "loss": val.loss(), "top1": progress.last}
-            self.directory.log(validated | {"videos": len(val.videos)})
-            console.print(
-                f"epoch {epoch}/{self.optim.epochs}  loss {loss / clips:.3f}  top-1 {correct / clips:.1%}"
-                f"  validation: loss {val.loss():.3f}  top-1 {progress.last:.1%}  ({progress.seconds:.0f} s)"
-            )
+        if epoch % self.run_spec.val_epochs == 0 or epoch == self.optim.epochs:
+            said += f"  validation: {self._validate(model, epoch)}"
+        if self.is_main:
+            console.print(f"{said}  ({progress.seconds:.0f} s)")
         progress.epoch, progress.batch, progress.totals = epoch, 0, [0.0, 0.0, 0.0]
         self._save_state()
 
-    def _validate(self, model: SmallBigNet) -> Evaluation:
+    def _whole_model(self) -> Any:
+        """The network to test and to keep, in eval mode, the same on every process: the average where there is one."""
+        if self.replica is not None:
+            self.replica.load_state_dict(gather_state(self.accelerator, self.model))
+            return self.replica.eval()
+        model: Any = self.ema.module if self.ema else self.accelerator.unwrap_model(self.model)
+        broadcast(list(model.buffers()))  # each process's normalisations have seen other clips; the first's are kept
+        return model.eval()
+
+    def _validate(self, model: Any, epoch: int) -> str:
+        """Scores the validation videos, keeps the model if it is the best, and answers the figures in words."""
+        progress, spec = self.progress, self.run_spec
+        val = self._score(model, spec.val_views)
+        progress.last, progress.val_videos, progress.val_unreadable = val.accuracy(), len(val.videos), dict(val.unreadable)
+        if progress.last > progress.best[0]:
+            progress.best = (progress.last, epoch)
+            if self.is_main:
+                save_model(model, self.model_config, self.directory.best)
+        figures = {"loss": val.loss(), "top1": progress.last, "top5": val.accuracy(5), "videos": len(val.videos)}
+        self._log({"epoch": epoch, "split": "val"} | figures)
+        if epoch == self.optim.epochs and spec.val_views == spec.views:
+            progress.test = self._test(val)
+        return f"loss {val.loss():.3f}  top-1 {progress.last:.1%}"
+
+    def _test(self, result: Evaluation) -> dict[str, Any]:
+        figures = {"videos": len(result.videos), "top1": result.accuracy(), "top5": result.accuracy(5)}
+        return {"model": "last", "views": self.run_spec.views} | figures
+
+    def _log(self, line: dict[str, Any]) -> None:
+        if self.is_main:
+            self.directory.log(line)
+
+    def _score(self, model: Any, views: str) -> Evaluation:
+        """Scores of the validation videos, on all processes."""
         spec, precision = self.run_spec, "bf16" if self.run_spec.precision == "bf16" else "fp32"
         classifier = VideoClassifier(model, self.model_config, self.accelerator.device, precision)
 
         def say(_: int) -> None:
-            self.bar.advance(0, f"epoch {self.progress.epoch + 1}/{self.optim.epochs}, validating")
+            self.bar.advance(0, f"epoch {min(self.progress.epoch + 1, self.optim.epochs)}/{self.optim.epochs}, views {views}")
 
-        return score_videos(classifier, self.val_set, spec.val_views, self.config.data, spec.workers, say)
+        return score_videos(classifier, self.val_set, views, self.config.data, spec.workers, say)
 
     def _save_state(self) -> None:
         if self.is_main:
@@ -347,6 +320,7 @@ class Trainer:
             best_top1=progress.best[0],
             best_epoch=progress.best[1],
             last_top1=progress.last,
+            test=progress.test,
             epochs=progress.epoch,
             clips_per_second=progress.epoch * self.clips_per_epoch / max(progress.seconds, 1e-9),
             seconds=progress.seconds,
@@ -360,28 +334,14 @@ class Trainer:
         return report
 
 
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Accelerate on the device and in the precision of the settings.
-
-    Raises:
-        SmallBigError: fp16 without a GPU, or no such device.
-    """
-    cpu = config.run.device == "cpu" or not torch.cuda.is_available()
-    if config.run.device == "cuda" and cpu:
-        raise SmallBigError("there is no CUDA device here", "run.device cuda")
-    if config.run.precision == "fp16" and cpu:
-        raise SmallBigError("fp16 needs a GPU; a processor has bf16", "run.precision fp16")
-    precision = {"fp32": "no"}.get(config.run.precision, config.run.precision)
-    AcceleratorState._reset_state()  # else a process's second run could not have another precision than its first
-    return Accelerator(cpu=cpu, mixed_precision=precision, gradient_accumulation_steps=config.optim.accumulate)
-
-
 def show(report: TrainReport) -> Table:
     """The end of a run for people."""
     table = Table(show_header=False, title="trained")
     rows = {
         "best top-1": f"{100 * report.best_top1:.2f} % (epoch {report.best_epoch} of {report.epochs})",
         "last top-1": f"{100 * report.last_top1:.2f} %",
+        f"last model, views {report.test['views']}": f"top-1 {100 * report.test['top1']:.2f} %, "
+        f"top-5 {100 * report.test['top5']:.2f} %",
         "videos": f"{report.train_videos} to train, {report.val_videos} to validate, {len(report.unreadable)} unreadable",
         "training": f"{report.seconds:.0f} s, {report.clips_per_second:.1f} clips/s",
         "model": f"{report.directory}/best",

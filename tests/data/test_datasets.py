@@ -107,7 +107,7 @@ def test_the_crop_does_not_go_by_the_clips_place(videos, monkeypatch):
     starts, seeds = [], []
     video = SimpleNamespace(num_frames=65, frames=lambda indices: starts.append(indices[0]))
     monkeypatch.setattr(datasets, "open_video", lambda *_: nullcontext(video))
-    monkeypatch.setattr(datasets, "train_crop", lambda frames, spec, seed: seeds.append(seed) or torch.empty(0))
+    monkeypatch.setattr(datasets, "train_crop", lambda frames, spec, seed, _: (seeds.append(seed) or torch.empty(0), False))
     dataset = TrainClips(videos, ClipSpec("dense", 1, 1), SIZES, DATA)
     for epoch in range(30):
         dataset[epoch, 0]

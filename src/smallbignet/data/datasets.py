@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from smallbignet.data.annotations import Annotations, read_annotations, read_classes, select_rows, split
+from smallbignet.data.annotations import Annotations, read_classes, select_rows, split
+from smallbignet.data.benchmarks import find_part, read_part
 from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips, sample_train_clip
-from smallbignet.data.transforms import InputSpec, train_crop, view_crops
+from smallbignet.data.transforms import NO_AUGMENT, AugmentSpec, InputSpec, train_crop, view_crops
 from smallbignet.data.video import open_video
 from smallbignet.errors import SmallBigError, VideoError
 
@@ -28,19 +29,21 @@ class DataSpec:
     """Where the videos and their labels are, and how they are split.
 
     Attributes:
-        train: a folder with a folder per class, or with `train` and `val` folders of that kind; a .csv file with a header; or
-            a list of `path label` or `path num_frames label`.
-        val: likewise, to validate; where empty, the `val` folder, or what `val_select` or `val_fraction` takes.
+        train: a folder with a folder per class, or with `train` and `val` folders of that kind; Kinetics-400 or
+            Something-Something V1 or V2 as their owners hand them out; a .csv file with a header; or a list of `path label` or
+            `path num_frames label`.
+        val: likewise, to validate; where empty, the `val` folder, the benchmark's part, or what `val_select` or `val_fraction`
+            takes.
         select: rows of a .csv to train on, such as "fold=0,1,2"; where empty, all but those that `val_select` takes.
         val_select: rows to validate on, such as "fold=3".
         val_fraction: share of every class held out where neither `val` nor `val_select` is given.
         group_column: column of a .csv whose equal values stay on one side of that split, such as "source".
         split_seed: seed of that split.
-        root: folder that listed paths are relative to; where empty, the list's own.
+        root: folder that listed paths are relative to, or that holds a benchmark's videos; where empty, the source's own.
         path_column: of a .csv.
         label_column: of a .csv.
-        classes: file with one class name a line, in the order of the class indices.
-        filename_tmpl: names of the frames in a frame folder, counted from 1.
+        classes: file with one class name a line, in the order of the class indices; or kinetics400, ssv1 or ssv2.
+        filename_tmpl: names of the frames in a frame folder, such as "img_{:05d}.jpg"; where empty, found out.
         backend: "auto" (PyAV), "pyav" or "torchcodec".
         max_unreadable: share of the training videos that may be unreadable before the run stops.
     """
@@ -56,7 +59,7 @@ class DataSpec:
     path_column: str = "path"
     label_column: str = "label"
     classes: str = ""
-    filename_tmpl: str = "img_{:05d}.jpg"
+    filename_tmpl: str = ""
     backend: str = "auto"
     max_unreadable: float = 0.1
 
@@ -69,28 +72,25 @@ def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:
     """
     if not spec.train:
         raise SmallBigError("which videos? give a folder with a folder per class, a .csv file or a list", "--data.train")
-    train_source, val_source = spec.train, spec.val
-    folders = Path(spec.train, "train"), Path(spec.train, "val")
-    if folders[0].is_dir() and folders[1].is_dir():
-        train_source, val_source = str(folders[0]), spec.val or str(folders[1])
-    everything = _read(spec, train_source)
-    train = select_rows(everything, spec.select, train_source)
-    if val_source:
-        return train, select_rows(_read(spec, val_source, everything.classes), spec.val_select, val_source)
+    everything = _read(spec, spec.train, "train")
+    train = select_rows(everything, spec.select, spec.train)
+    has_parts = find_part(spec.train, "train") != Path(spec.train)
+    if val_source := spec.val or (spec.train if has_parts else ""):
+        return train, select_rows(_read(spec, val_source, "val", everything.classes), spec.val_select, val_source)
     if not spec.val_select:
         return split(train, spec.val_fraction, spec.split_seed, spec.group_column)
-    val = select_rows(everything, spec.val_select, train_source)
+    val = select_rows(everything, spec.val_select, spec.train)
     if not spec.select:
         train = train.subset(~np.isin(train.paths, val.paths))
         if not len(train):
-            raise SmallBigError(f'"{spec.val_select}" leaves no video to train on', train_source)
+            raise SmallBigError(f'"{spec.val_select}" leaves no video to train on', spec.train)
     return train, val
 
 
-def _read(spec: DataSpec, source: str, classes: Sequence[str] | None = None) -> Annotations:
+def _read(spec: DataSpec, source: str, part: str, classes: Sequence[str] | None = None) -> Annotations:
     if classes is None and spec.classes:
         classes = read_classes(spec.classes)
-    return read_annotations(source, spec.root or None, spec.path_column, spec.label_column, classes)
+    return read_part(source, part, spec.root or None, spec.path_column, spec.label_column, classes)
 
 
 @dataclass
@@ -129,10 +129,23 @@ class TrainClips(Dataset):
 
     A file that can't be read is replaced by another of the split, drawn from the same seed, and named in `unreadable`. Where
     none can be read, that is a VideoError.
+
+    Raises:
+        SmallBigError: `augment.flip_pairs` don't fit the classes, or are given though `frames` says not to flip.
     """
 
-    def __init__(self, annotations: Annotations, clip: ClipSpec, frames: InputSpec, data: DataSpec, seed: int = 0):
-        self.annotations, self.clip, self.frames, self.data, self.seed = annotations, clip, frames, data, seed
+    def __init__(
+        self,
+        annotations: Annotations,
+        clip: ClipSpec,
+        frames: InputSpec,
+        data: DataSpec,
+        seed: int = 0,
+        augment: AugmentSpec = NO_AUGMENT,
+    ):
+        self.annotations, self.clip, self.frames, self.data = annotations, clip, frames, data
+        self.seed, self.augment = seed, augment
+        self.mirrored_labels = augment.mirrored_labels(len(annotations.classes), frames.flip)
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -144,9 +157,8 @@ class TrainClips(Dataset):
         for row in self._candidates(wanted, rng):
             seed = int(rng.integers(2**62))
             try:
-                clips = self._read(row, seed)[None]
-                labels = torch.from_numpy(self.annotations.labels[row : row + 1])
-                return Batch(clips, labels, torch.tensor([row]), unreadable)
+                clip, label = self._read(row, seed)
+                return Batch(clip[None], torch.tensor([label]), torch.tensor([row]), unreadable)
             except VideoError as error:
                 unreadable.append((row, error.what))
         what = f"none of the {len(self)} videos could be read; the first: {unreadable[0][1]}"
@@ -156,12 +168,15 @@ class TrainClips(Dataset):
         yield wanted
         yield from (row for row in rng.permutation(len(self)).tolist() if row != wanted)
 
-    def _read(self, row: int, seed: int) -> Tensor:
+    def _read(self, row: int, seed: int) -> tuple[Tensor, int]:
         generator = torch.Generator().manual_seed(seed)
         with open_video(str(self.annotations.paths[row]), self.data.backend, self.data.filename_tmpl) as video:
             frames = video.frames(sample_train_clip(video.num_frames, self.clip, generator).tolist())
         # a seed of its own: with the same, the crop would go by the clip's place
-        return train_crop(frames, self.frames, int(torch.randint(2**62, (), generator=generator)))
+        crop_seed = int(torch.randint(2**62, (), generator=generator))
+        clip, mirrored = train_crop(frames, self.frames, crop_seed, self.augment)
+        label = int(self.annotations.labels[row])
+        return clip, self.mirrored_labels[label] if mirrored else label
 
 
 class TestViews(Dataset):

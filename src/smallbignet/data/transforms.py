@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf
 
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
@@ -21,7 +25,7 @@ class InputSpec:
         size: side of the square crop: random in training, central in a 1-crop test.
         train_short_side: the shorter side is drawn from this range, ends included, in training.
         short_side: the shorter side in tests; side of each of the crops of a 3-crop test.
-        flip: mirror half of the training clips; off where labels have a direction (left, right).
+        flip: mirror half of the training clips; off where labels have a direction (left, right) and no `flip_pairs`.
         mean: of the red, green and blue channel, of 1.
         std: likewise.
     """
@@ -40,14 +44,79 @@ class InputSpec:
             raise SmallBigError(what, f"size {self.size}, train_short_side {low}-{high}, short_side {self.short_side}")
 
 
-def train_crop(frames: Tensor, spec: InputSpec, seed: int) -> Tensor:
-    """uint8 (T, C, H, W) -> uint8 (T, C, size, size): scaled, cropped and flipped alike for all frames, as `seed` says."""
-    low, high = spec.train_short_side
-    crop = v2.Compose([v2.RandomCrop(spec.size), v2.RandomHorizontalFlip(0.5 if spec.flip else 0.0)])
+@dataclass(frozen=True)
+class AugmentSpec:
+    """What a clip goes through in training besides crop and flip. All off by default, as in the paper.
+
+    Attributes:
+        randaugment: operations of RandAugment (Cubuk et al., CVPRW 2020) a clip, alike for all its frames; 0 for none.
+        magnitude: strength of these operations, 0 to 30.
+        mixup: alpha of the Beta distribution that mixup (Zhang et al., ICLR 2018) draws its shares from; 0 for no mixup.
+        cutmix: likewise for CutMix (Yun et al., ICCV 2019). Where both are on, each batch goes through one of them.
+        flip_pairs: class indices that swap when a clip is mirrored, such as [[86, 87]] for left and right.
+    """
+
+    randaugment: int = 0
+    magnitude: int = 9
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    flip_pairs: list[list[int]] = field(default_factory=list)
+
+    def __post_init__(self):
+        for name in ("randaugment", "magnitude", "mixup", "cutmix"):
+            if not 0 <= getattr(self, name) < inf:
+                raise SmallBigError("must be a number from 0 upwards", f"augment.{name} {getattr(self, name)}")
+        if self.magnitude > 30:
+            raise SmallBigError("must be at most 30", f"augment.magnitude {self.magnitude}")
+        swapped = [label for pair in self.flip_pairs for label in pair]
+        if any(len(pair) != 2 for pair in self.flip_pairs) or len(set(swapped)) < len(swapped):
+            raise SmallBigError("pairs of two classes, each class in one pair at most", f"augment.flip_pairs {self.flip_pairs}")
+
+    def mirrored_labels(self, num_classes: int, flip: bool) -> list[int]:
+        """The label of a mirrored clip, for each label.
+
+        Raises:
+            SmallBigError: `flip_pairs` name a class that there is not, or are given though no clip is mirrored.
+        """
+        if self.flip_pairs and not flip:
+            raise SmallBigError("flip_pairs are for mirrored clips, so they need input.flip true", "augment.flip_pairs")
+        labels = list(range(num_classes))
+        for pair in self.flip_pairs:
+            if not 0 <= min(pair) <= max(pair) < num_classes:
+                what = f"the data's classes are 0 to {num_classes - 1}; flip_pairs belong to one data set"
+                raise SmallBigError(what, f"augment.flip_pairs {pair}")
+            one, other = pair
+            labels[one], labels[other] = other, one
+        return labels
+
+
+NO_AUGMENT = AugmentSpec()
+
+
+@contextmanager
+def _draws_from(seed: int) -> Iterator[None]:
+    """What is drawn within comes from `seed`; torchvision draws from the global generator, which then goes on as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would queue a note for CUDA at every call
+        yield
+
+
+def train_crop(frames: Tensor, spec: InputSpec, seed: int, augment: AugmentSpec = NO_AUGMENT) -> tuple[Tensor, bool]:
+    """Scaled, cropped, mirrored and augmented alike for all frames, as `seed` says.
+
+    Args:
+        frames: uint8 (T, C, H, W).
+
+    Returns:
+        uint8 (T, C, size, size), and whether it is mirrored.
+    """
+    low, high = spec.train_short_side
+    with _draws_from(seed):
         side = int(torch.randint(low, high + 1, ()))  # v2.RandomShortestSize makes 49 pixels 255 where it is asked for 256
-        return crop(TF.resize(frames, [side], antialias=True))
+        clip = v2.RandomCrop(spec.size)(TF.resize(frames, [side], antialias=True))
+        mirrored = bool(torch.rand(()) < 0.5) and spec.flip
+        clip = v2.RandAugment(augment.randaugment, augment.magnitude)(TF.horizontal_flip(clip) if mirrored else clip)
+    return clip, mirrored
 
 
 def view_crops(frames: Tensor, spec: InputSpec, views: Views) -> Tensor:
@@ -69,3 +138,24 @@ def to_input(clips: Tensor, spec: InputSpec) -> Tensor:
     std = torch.tensor(spec.std, device=clips.device).view(1, 3, 1, 1, 1) * 255
     clips = clips.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
     return (clips.float() - mean) / std
+
+
+def mix(images: Tensor, labels: Tensor, num_classes: int, spec: AugmentSpec, seed: int) -> tuple[Tensor, Tensor]:
+    """Mixup or CutMix of each clip with its neighbour in the batch, on the images' device, as `seed` says.
+
+    Args:
+        images: float (N, C, T, H, W).
+        labels: int64 (N,).
+
+    Returns:
+        Images of the same shape, in a memory format of torchvision's choice, and targets: each class's share, float
+        (N, num_classes). Where both are off, images and labels as they are.
+    """
+    kinds = [(v2.MixUp, spec.mixup), (v2.CutMix, spec.cutmix)]
+    mixers = [kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds if alpha]
+    if not mixers:
+        return images, labels
+    with _draws_from(seed):
+        mixer = mixers[int(torch.randint(len(mixers), ()))]
+        mixed, targets = mixer(tv_tensors.Video(images), labels)  # without it, torchvision takes no five dimensions
+    return mixed.as_subclass(Tensor), targets
