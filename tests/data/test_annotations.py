@@ -68,6 +68,12 @@ def test_folders_named_by_numbers(tmp_path, names, classes):
     assert all(path == f"{label}.mp4" for path, label in rows(found))
 
 
+def test_folder_per_class_takes_folders_of_frames(tmp_path):
+    make(tmp_path, "run/1/img_00001.jpg", "run/1/img_00002.jpg", "run/deep/2/000000.png", "box/3/frame_000001.jpg", "box/4.mp4")
+    make(tmp_path, "box/00001.jpg", "none/poster.jpg")  # a picture beside videos, and one that is no frame
+    assert rows(read_annotations(tmp_path)) == [("3", "box"), ("4.mp4", "box"), ("1", "run"), ("2", "run")]
+
+
 def test_csv_columns_paths_and_text(tmp_path):
     """A byte order mark, Windows' line ends, blanks behind commas, quotes, empty lines, repeated rows, absolute paths."""
     absolute = tmp_path.resolve() / "elsewhere" / "c.mp4"
@@ -86,11 +92,16 @@ def test_csv_columns_paths_and_text(tmp_path):
         ("my clips/a b 3.mp4\t2", "my clips/a b 3.mp4"),
         ("frames/clip_7 120 2", "frames/clip_7"),
         ("  my frames/clip 7   120 2  ", "my frames/clip 7"),
+        ("a.mp4,2", "a.mp4"),
+        ("my clips, 2019/a b 3.mp4 , 2", "my clips, 2019/a b 3.mp4"),
+        ("frames/clip_7,120,2", "frames/clip_7"),
+        ("my clips, 2019/path 2", "my clips, 2019/path"),
     ],
 )
-def test_list_lines(tmp_path, line, path):
-    (tmp_path / "list.txt").write_text(f"\n{line}\n\nother.mp4 010\n")
-    found = read_annotations(tmp_path / "list.txt", root="some/base")
+@pytest.mark.parametrize("name", ["list.txt", "train.csv"])  # SlowFast's lists are .csv files without a header
+def test_list_lines(tmp_path, line, path, name):
+    (tmp_path / name).write_text(f"\n{line}\n\nother.mp4 010\n")
+    found = read_annotations(tmp_path / name, root="some/base")
     assert found.paths.tolist() == [str(Path("some/base", path)), str(Path("some/base/other.mp4"))]
     assert found.labels.tolist() == [2, 10]
     assert found.classes == [str(i) for i in range(11)]  # labels are indices, whether or not each has a video
@@ -153,6 +164,16 @@ def test_a_source_that_is_not_there_or_holds_nothing(tmp_path, name):
 def test_class_names_file(tmp_path):
     (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfplaying harp \r\nabseiling\r\n\r\n")
     assert read_classes(tmp_path / "classes.txt") == ["playing harp", "abseiling"]
+
+
+def test_a_shipped_list_of_class_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.csv").write_text("a.mp4 173\n")
+    classes = read_classes("ssv1")
+    assert read_annotations(tmp_path / "train.csv", classes=classes).labels.tolist() == [173]
+    assert classes[173] == "Poking a hole into some substance"
+    (tmp_path / "ssv1").write_text("mine\n")
+    assert read_classes("ssv1") == ["mine"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""The demo data set: only motion tells its classes apart, and its files are real and reproducible videos."""
+"""The rendered data sets: only motion tells their classes apart, and their files are real and reproducible videos."""
+
+from hashlib import sha256
 
 import av
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 from smallbignet.data.synthetic import (
     ATTRIBUTES,
     CLASSES,
+    DEMO,
+    HARD,
     SHAPES,
     draw_tracks,
     make_dataset,
@@ -17,6 +21,7 @@ from smallbignet.data.synthetic import (
 CLIPS = 400
 # Kolmogorov and Smirnov: two samples of one distribution differ by more than this once in some thousand times.
 LARGEST_DISTANCE = 2 / np.sqrt(CLIPS)
+ALL_CLASSES = dict(CLASSES) | dict(HARD.classes)  # the demo's are among the hard ones
 
 
 def distance(a, b):
@@ -30,11 +35,11 @@ def tracks_of(label, num_frames=32):
     """Every attribute over CLIPS clips of a class, as fractions of its range: (CLIPS, attributes, T)."""
     rng = np.random.default_rng([7, *label.encode()])
     low, high, _ = (np.array(column)[:, None] for column in zip(*ATTRIBUTES.values(), strict=True))
-    values = [list(draw_tracks(CLASSES[label], rng, num_frames).values()) for _ in range(CLIPS)]
+    values = [list(draw_tracks(ALL_CLASSES[label], rng, num_frames).values()) for _ in range(CLIPS)]
     return (np.array(values) - low) / (high - low)
 
 
-@pytest.mark.parametrize("label", CLASSES)
+@pytest.mark.parametrize("label", ALL_CLASSES)
 def test_single_frame_has_the_same_distribution_in_every_class(label):
     frames = np.random.default_rng(0).integers(32, size=CLIPS)
     states = tracks_of(label)[np.arange(CLIPS), :, frames]  # (CLIPS, attributes)
@@ -44,19 +49,19 @@ def test_single_frame_has_the_same_distribution_in_every_class(label):
     assert np.abs(correlation).max() < 4 / np.sqrt(CLIPS)
 
 
-@pytest.mark.parametrize("label", CLASSES)
+@pytest.mark.parametrize("label", ALL_CLASSES)
 def test_only_the_named_attributes_move_and_they_move_far(label):
     for name, values in zip(ATTRIBUTES, tracks_of(label).swapaxes(0, 1), strict=True):
         spans = np.ptp(values, axis=1)
-        if name in CLASSES[label]:
+        if name in ALL_CLASSES[label]:
             assert spans.min() >= 0.5 - 1e-9  # a sweep may turn at mid-range, no sooner
         else:
             assert spans.max() == 0
 
 
-@pytest.mark.parametrize("label", [label for label in CLASSES if CLASSES[label]])
+@pytest.mark.parametrize("label", [label for label in ALL_CLASSES if ALL_CLASSES[label]])
 def test_time_has_no_direction(label):
-    for name in CLASSES[label]:
+    for name in ALL_CLASSES[label]:
         steps = np.diff(tracks_of(label)[:, list(ATTRIBUTES).index(name)])
         if ATTRIBUTES[name].wraps:
             steps = (steps + 0.5) % 1 - 0.5
@@ -88,6 +93,39 @@ def test_shape_is_drawn_at_its_place_and_wholly_in_the_frame(size):
         far = np.hypot(columns + 0.5 - x, rows + 0.5 - y).max()
         assert 0.9 * diameter / 2 - 1.5 < far < diameter / 2 + 1.5  # a soft edge and half a pixel's diagonal
         assert ATTRIBUTES["size"].high * size / 2 < min(x, y, size - x, size - y)
+
+
+def test_demo_clips_stay_as_they_are():
+    """The README quotes accuracies on them."""
+    frames = render_clip(("x", "angle", "size", "hue"), np.random.default_rng(0), num_frames=16, size=48)
+    assert sha256(frames.tobytes()).hexdigest() == "ec1077976b046e75b2359f8e960d2bc7f49d32501b7914898a8852808c3ae2c4"
+
+
+def test_hard_classes_are_all_sets_of_up_to_two_motions():
+    assert len({frozenset(moving) for moving in HARD.classes.values()}) == len(HARD.classes) == 1 + 5 + 10
+    assert all(HARD.classes[label] == moving for label, moving in CLASSES.items())
+
+
+@pytest.mark.parametrize("scene", [DEMO, HARD], ids=["demo", "hard"])
+def test_class_shows_in_nothing_but_the_subjects_motion(scene):
+    """Clips of all classes drawn alike begin with the same frame, and then have the same surroundings."""
+    clips = [render_clip(moving, np.random.default_rng(3), 16, 48, scene).astype(int) for moving in scene.classes.values()]
+    for moving, clip in zip(scene.classes.values(), clips, strict=True):
+        assert (clip[0] == clips[0][0]).all()
+        assert moving == () or (clip[-1] != clips[0][-1]).any()
+        elsewhere = (clip == clips[0]).all(-1).mean()
+        assert elsewhere > 0.6  # the subject, where it is in the one clip and in the other, covers less
+
+
+def test_subject_is_the_only_coloured_shape():
+    """In a hard clip as in the demo's; told by saturation, which at most tinted shadows of the background share."""
+    for seed in range(20):
+        tracks = draw_tracks(("x",), np.random.default_rng(seed), 16)
+        frame = render_clip(("x",), np.random.default_rng(seed), 16, 96, HARD)[5].astype(int)
+        rows, columns = np.nonzero(np.ptp(frame, axis=-1) > 110)
+        x, y, diameter = (96 * tracks[name][5] for name in ("x", "y", "size"))
+        assert len(rows) > 0.2 * diameter**2
+        assert np.hypot(columns + 0.5 - x, rows + 0.5 - y).max() < diameter / 2 + 1.5
 
 
 def test_still_clip_is_still():

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import torch
 from av.stream import Disposition
-from PIL import Image
 
-from smallbignet.data.video import _upright, is_torchcodec_available, open_video
+from smallbignet.data.video import is_torchcodec_available, open_video, upright
 from smallbignet.errors import SmallBigError, VideoError
 
 ODD = Path(__file__).parents[2].parent / "shared/data/odd"
@@ -101,7 +100,7 @@ def decode_all(path) -> list[torch.Tensor | None]:
         try:
             for frame in container.decode(stream):
                 rgb = torch.from_numpy(frame.to_ndarray(format="rgb24", threads=1)).permute(2, 0, 1)
-                frames.append(None if frame.is_corrupt else _upright(rgb, frame).clone())
+                frames.append(None if frame.is_corrupt else upright(rgb, frame).clone())
         except av.FFmpegError:
             pass
     return frames
@@ -377,25 +376,3 @@ def test_torchcodec_missing_is_one_line(monkeypatch, tmp_path):
     with pytest.raises(SmallBigError, match="torchcodec can't be imported") as error:
         open_video(path, backend="torchcodec")
     assert "\n" not in str(error.value)
-
-
-class TestFrameFolder:
-    def test_reads_frames_by_number(self, tmp_path):
-        for i in range(1, 5):
-            Image.new("RGB", (8, 6), (i * 50, 0, 255)).save(tmp_path / f"{i:03d}.png")
-        with open_video(tmp_path, filename_tmpl="{:03d}.png") as video:
-            assert (video.num_frames, video.width, video.height) == (4, 8, 6)
-            frames = video.frames([3, 0, 3])
-        assert frames.shape == (3, 3, 6, 8)
-        assert frames[:, :, 2, 2].tolist() == [[200, 0, 255], [50, 0, 255], [200, 0, 255]]
-
-    def test_empty_folder(self, tmp_path):
-        with pytest.raises(VideoError, match=r"the folder has no img_00001\.jpg"):
-            open_video(tmp_path)
-
-    def test_damaged_image(self, tmp_path):
-        for i in (1, 2):
-            Image.new("RGB", (8, 6)).save(tmp_path / f"img_{i:05d}.jpg")
-        (tmp_path / "img_00002.jpg").write_bytes(b"not an image")
-        with open_video(tmp_path) as video, pytest.raises(VideoError, match=r"img_00002\.jpg is not a readable image"):
-            video.frames([0, 1])

@@ -1,13 +1,15 @@
-"""The embedded demo data set: short real video files whose class is the motion, and nothing else.
+"""Rendered data sets, the demo's and a harder one: short real video files whose class is the motion, and nothing else.
 
-A clip shows one textured shape over a still background. The state of the shape is a handful of independent attributes.
+A clip shows one textured shape, the subject, over a background. The state of the shape is a handful of independent attributes.
 Each is either constant, at a value drawn uniformly from its range, or moving through that range at an even pace, from a
 random point. Both ways its value in any one frame has the same uniform distribution, so no single frame tells the
 classes apart; and since each motion is as likely to run one way as the other, neither does the direction of time.
+Whatever else a clip shows is drawn without regard to its class.
 """
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +45,37 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "colour": ("hue",),
 }
 
+
+class Scene(NamedTuple):
+    """A data set's classes, and what its clips show besides the subject.
+
+    Attributes:
+        classes: name -> the attributes of the subject that move.
+        distractors: grey shapes behind the subject, which is never grey; each moves like a class drawn at random.
+        drift: how far the background wanders to and fro, each way, as a fraction of the frame's side.
+        noise: standard deviation of each pixel's noise, of 255.
+    """
+
+    classes: Mapping[str, tuple[str, ...]]
+    distractors: int = 0
+    drift: float = 0.0
+    noise: float = 0.0
+
+
+DEMO = Scene(CLASSES)
+# Stillness, every motion of the demo's, and every pair of them: 16 classes.
+MOTIONS = [name for name in CLASSES if CLASSES[name]]
+HARD = Scene(
+    classes={
+        "+".join(names) or "still": sum((CLASSES[name] for name in names), ())
+        for count in range(3)
+        for names in combinations(MOTIONS, count)
+    },
+    distractors=2,
+    drift=0.25,
+    noise=4,
+)
+
 # Cycles in a clip: one to two sweeps of a range that is swept to and fro, half a turn to a full turn of one that wraps.
 CYCLES = (0.5, 1.0)
 
@@ -51,14 +84,22 @@ def draw_tracks(moving: tuple[str, ...], rng: np.random.Generator, num_frames: i
     """Every attribute's value in each frame, (T,), with those named in `moving` in motion and the others constant."""
     if unknown := set(moving) - ATTRIBUTES.keys():
         raise ValueError(f"no such attribute: {', '.join(sorted(unknown))} (there are {', '.join(ATTRIBUTES)})")
-    time = np.linspace(0, 1, num_frames)
     tracks = {}
     for name, (low, high, wraps) in ATTRIBUTES.items():
         # Drawn for constant attributes too, so that one generator gives the same shape and place whatever moves.
-        start, velocity = rng.uniform(), rng.uniform(*CYCLES) * rng.choice([-1, 1])
-        phase = (start + velocity * time * (name in moving)) % 1
-        tracks[name] = low + (high - low) * (phase if wraps else 1 - np.abs(2 * phase - 1))
+        phase = _draw_phase(rng, num_frames, name in moving)
+        tracks[name] = low + (high - low) * (phase if wraps else _to_and_fro(phase))
     return tracks
+
+
+def _draw_phase(rng: np.random.Generator, num_frames: int, moves: bool = True) -> np.ndarray:
+    """Position in a cycle, 0 to 1, in each frame, (T,)."""
+    start, velocity = rng.uniform(), rng.uniform(*CYCLES) * rng.choice([-1, 1])
+    return (start + velocity * np.linspace(0, 1, num_frames) * moves) % 1
+
+
+def _to_and_fro(phase: np.ndarray) -> np.ndarray:
+    return 1 - np.abs(2 * phase - 1)
 
 
 def _box(u: np.ndarray, v: np.ndarray, left: float, right: float, top: float, bottom: float) -> np.ndarray:
@@ -81,20 +122,38 @@ def _noise(cells: int, size: int, rng: np.random.Generator) -> np.ndarray:
     return (weights @ rng.uniform(size=(cells, cells)) @ weights.T)[..., None]
 
 
-def _rgb(hue: np.ndarray, value: np.ndarray, saturation: float = 0.85) -> np.ndarray:
+def _rgb(hue: np.ndarray, value: np.ndarray, saturation: float) -> np.ndarray:
     """Hue and value in 0..1, (T,) -> red, green, blue in 0..255, (T, 3)."""
     sector = (np.array([5, 3, 1]) + 6 * hue[:, None]) % 6
     return 255 * value[:, None] * (1 - saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1))
 
 
-def render_clip(moving: tuple[str, ...], rng: np.random.Generator, num_frames: int = 32, size: int = 96) -> np.ndarray:
+def render_clip(
+    moving: tuple[str, ...], rng: np.random.Generator, num_frames: int = 32, size: int = 96, scene: Scene = DEMO
+) -> np.ndarray:
     """One clip, (T, H, W, 3) uint8 with H = W = `size` pixels, in which the attributes named in `moving` move."""
     tracks = draw_tracks(moving, rng, num_frames)
-    distance = SHAPES[rng.choice(list(SHAPES))]
+    shape = rng.choice(list(SHAPES))
     tint = rng.uniform(60, 160, size=3)
-    background = tint * (0.5 * _noise(4, size, rng) + 0.3 * _noise(12, size, rng) + 0.2 * _noise(32, size, rng))
+    margin = round(scene.drift * size)
+    wide = size + margin
+    background = tint * (0.5 * _noise(4, wide, rng) + 0.3 * _noise(12, wide, rng) + 0.2 * _noise(32, wide, rng))
     stripes = rng.uniform(6, 12)
 
+    path = [(margin * _to_and_fro(_draw_phase(rng, num_frames))).round().astype(int) for _ in range(2)]
+    frames = np.stack([background[top : top + size, left : left + size] for top, left in zip(*path, strict=True)])
+    for _ in range(scene.distractors):
+        motion = scene.classes[rng.choice(list(scene.classes))]
+        _draw_shape(frames, draw_tracks(motion, rng, num_frames), rng.choice(list(SHAPES)), rng.uniform(6, 12), saturation=0)
+    _draw_shape(frames, tracks, shape, stripes, saturation=0.85)
+    if scene.noise:
+        frames += rng.normal(0, scene.noise, frames.shape)
+    return frames.clip(0, 255).astype(np.uint8)
+
+
+def _draw_shape(frames: np.ndarray, tracks: dict[str, np.ndarray], shape: str, stripes: float, saturation: float) -> None:
+    """Draws a shape with its attributes' values over the frames, (T, H, W, 3) in 0..255, H = W."""
+    num_frames, size = frames.shape[:2]
     # Only a square around the shape is computed, a fifth of the frame. The frame's edge moves the square, not the shape.
     x, y, diameter = (size * tracks[name][:, None, None] for name in ("x", "y", "size"))
     side = min(size, int(np.ceil(ATTRIBUTES["size"].high * size)) + 3)
@@ -104,13 +163,11 @@ def render_clip(moving: tuple[str, ...], rng: np.random.Generator, num_frames: i
     cosine, sine = np.cos(tracks["angle"])[:, None, None], np.sin(tracks["angle"])[:, None, None]
     u, v = cosine * right + sine * down, cosine * down - sine * right  # (T, side, side), the shape's own axes
 
-    coverage = np.clip(0.5 - distance(u, v) * diameter / 2, 0, 1)[..., None]  # one pixel of soft edge
+    coverage = np.clip(0.5 - SHAPES[shape](u, v) * diameter / 2, 0, 1)[..., None]  # one pixel of soft edge
     texture = 0.85 + 0.15 * np.sin(stripes * (u + 0.5 * v))[..., None]
-    colour = _rgb(tracks["hue"], tracks["brightness"])[:, None, None] * texture
-    behind = background[rows, columns]
-    frames = np.repeat(background.astype(np.uint8)[None], num_frames, axis=0)
-    frames[np.arange(num_frames)[:, None, None], rows, columns] = behind + coverage * (colour - behind)
-    return frames
+    colour = _rgb(tracks["hue"], tracks["brightness"], saturation)[:, None, None] * texture
+    square = np.arange(num_frames)[:, None, None], rows, columns
+    frames[square] += coverage * (colour - frames[square])
 
 
 def write_video(path: str | Path, frames: np.ndarray, fps: int = 16) -> None:
@@ -136,6 +193,7 @@ def make_dataset(
     size: int = 96,
     fps: int = 16,
     progress: Callable[[int, int], object] = lambda done, total: None,
+    scene: Scene = DEMO,
 ) -> Path:
     """Write the data set as root/SPLIT/CLASS/0000.mp4, 0001.mp4, ...; other files under `root` stay as they are.
 
@@ -147,17 +205,20 @@ def make_dataset(
         size: height and width in pixels, even.
         fps: frames per second.
         progress: called after each clip with the number of clips done and the number of all.
+        scene: the data set's classes, and what its clips show.
 
     Returns:
         The root.
     """
     root = Path(root)
-    clips = [(split, label, number) for split, count in clips_per_class.items() for label in CLASSES for number in range(count)]
+    clips = [
+        (split, label, number) for split, count in clips_per_class.items() for label in scene.classes for number in range(count)
+    ]
 
     for done, (split, label, number) in enumerate(clips, start=1):
         rng = np.random.default_rng([seed, *f"{split}/{label}/{number}".encode()])
         path = root / split / label / f"{number:04d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, render_clip(CLASSES[label], rng, num_frames, size), fps)
+        write_video(path, render_clip(scene.classes[label], rng, num_frames, size, scene), fps)
         progress(done, len(clips))
     return root

@@ -20,15 +20,14 @@ from __future__ import annotations
 import os
 import re
 import struct
-from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
+from fractions import Fraction
 from importlib import import_module
 from typing import Any
 
 import av
-import numpy as np
 import torch
 from av.container import InputContainer
 from av.packet import Packet
@@ -36,9 +35,9 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from PIL import Image
 from torch import Tensor
 
+from smallbignet.data.frames import FrameFolder, Video
 from smallbignet.errors import SmallBigError, VideoError
 
 VIDEO_EXTENSIONS = frozenset(
@@ -49,84 +48,15 @@ VIDEO_EXTENSIONS = frozenset(
 # some or all of these times are FFmpeg's guesses.
 _TIMED = ("mov", "matroska")
 
-# Since PyAV 17 the conversion to RGB starts a thread for every core unless told otherwise; before, it knew no threads.
-_CONVERTS_IN_THREADS = int(av.__version__.split(".")[0]) >= 17
 
-
-class Video(ABC):
-    """A video whose frames are read by number. Close it, or use it in a `with` statement.
-
-    Attributes:
-        path: the file or folder.
-        num_frames: how many frames there are to ask for.
-        claimed_frames: how many the file says it has, 0 if it does not say; more than `num_frames` if its end is missing.
-        fps: mean frames a second, 0.0 if unknown.
-        width, height: size in pixels of the upright frames.
-    """
-
-    path: str
-    num_frames: int
-    claimed_frames: int
-    fps: float
-    width: int
-    height: int
-
-    def frames(self, indices: Sequence[int]) -> Tensor:
-        """Read frames by number, in the order asked; a number may come more than once.
-
-        Returns:
-            uint8 RGB frames (T, 3, H, W), upright, T = len(indices).
-
-        Raises:
-            IndexError: a number is negative, or not below `num_frames`.
-            VideoError: one of these frames is damaged or missing.
-        """
-        wanted = [int(i) for i in indices]
-        for i in wanted:
-            if not 0 <= i < self.num_frames:
-                raise IndexError(f"no frame {i} in the {self.num_frames} of {self.path}")
-        out = torch.empty(len(wanted), 3, self.height, self.width, dtype=torch.uint8)
-        last = -1
-        for slot in sorted(range(len(wanted)), key=wanted.__getitem__):  # forwards, as a decoder goes
-            if wanted[slot] != last:
-                last = wanted[slot]
-                rgb = self._rgb(last)
-            out[slot] = rgb
-        return out
-
-    def whole_frames(self) -> int:
-        """Read every frame once and count those without damage."""
-        whole = 0
-        for i in range(self.num_frames):
-            with suppress(VideoError):
-                self._rgb(i)
-                whole += 1
-        return whole
-
-    @abstractmethod
-    def _rgb(self, index: int) -> Tensor:
-        """One upright frame as uint8 (3, H, W); raises VideoError."""
-
-    def close(self) -> None:  # noqa: B027 (a folder has nothing to let go of)
-        """Let go of the file."""
-
-    def __enter__(self) -> Video:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def open_video(
-    path: str | os.PathLike[str], backend: str = "auto", filename_tmpl: str = "img_{:05d}.jpg", threads: int = 1
-) -> Video:
+def open_video(path: str | os.PathLike[str], backend: str = "auto", filename_tmpl: str = "", threads: int = 1) -> Video:
     """Open a video file, or a folder of frames.
 
     Args:
         path: a video file, or a folder that holds one video's frames as images.
         backend: what decodes a file: "pyav" (which "auto" means) or "torchcodec", which is installed separately and used
             for MP4, MOV, Matroska and WebM: it misnumbers the frames of AVI and MPEG files, so those go to PyAV still.
-        filename_tmpl: the name of a folder's frames, numbered from 1.
+        filename_tmpl: the name of a folder's frames, such as "img_{:05d}.jpg"; found out where empty (see `FrameFolder`).
         threads: threads that decode a file. One is right where many processes read.
 
     Raises:
@@ -151,6 +81,12 @@ def open_video(
     return PyAVVideo(path, threads)
 
 
+def conversion(threads: int = 1) -> dict[str, Any]:
+    """Options of PyAV's conversions of size and format, which since PyAV 17 start a thread for every core unless told
+    otherwise; before, they knew no threads."""
+    return {"threads": threads} if int(av.__version__.split(".")[0]) >= 17 else {}
+
+
 class _OutOfOrder(Exception):
     """The decoder's frames are not the ones that the packets promised."""
 
@@ -172,7 +108,7 @@ class PyAVVideo(Video):
         self._threads = threads
         self._error = ""  # FFmpeg's last word on a packet that did not decode
         self._reformatter = VideoReformatter()
-        self._convert: dict[str, Any] = {"threads": threads} if _CONVERTS_IN_THREADS else {}
+        self._convert = conversion(threads)
         self._open()
         try:
             self._number_frames()
@@ -185,8 +121,17 @@ class PyAVVideo(Video):
         self._container.close()
 
     def whole_frames(self) -> int:
+        return sum(1 for _ in self.stored_frames())
+
+    def stored_frames(self) -> Iterator[tuple[Fraction, VideoFrame]]:
+        """Read every frame once, as it is stored (`upright` turns it), without the damaged ones; each with its seconds from
+        the first, where the container's times can't be trusted at the mean rate (25 if that is unknown, too)."""
+        unit = self._stream.time_base if self._number is not None else None
+        rate = Fraction(self._stream.average_rate or 25)
         self._start(None)
-        return sum(not frame.is_corrupt for _, frame in self._decoder)
+        for number, frame in self._decoder:
+            if number < self.num_frames and not frame.is_corrupt:
+                yield (self._times[number] - self._times[0]) * unit if unit else number / rate, frame
 
     def _open(self) -> None:
         try:
@@ -248,7 +193,7 @@ class PyAVVideo(Video):
         except StopIteration:
             raise VideoError(f"no frame of it can be decoded{self._error}", self.path) from None
         self._convert |= {"format": "rgb24", "width": self._last.width, "height": self._last.height}
-        self.height, self.width = _upright(torch.empty(self._last.height, self._last.width), self._last).shape
+        self.height, self.width = upright(torch.empty(self._last.height, self._last.width), self._last).shape
         if self._number and self._at > 0 and not self._error:  # cut out of a longer video, at an open GOP
             self._times = self._times[self._at :]
             self._number = {pts: i for i, pts in enumerate(self._times)}
@@ -261,7 +206,7 @@ class PyAVVideo(Video):
             rgb = self._reformatter.reformat(frame, **self._convert).to_ndarray()
         except av.FFmpegError as error:
             raise VideoError(f"frame {index} can't be converted to RGB: {error.strerror}", self.path) from None
-        return _upright(torch.from_numpy(rgb).permute(2, 0, 1), frame)
+        return upright(torch.from_numpy(rgb).permute(2, 0, 1), frame)
 
     def _frame(self, index: int) -> VideoFrame:
         """Decode on to a frame from where the decoder is, or from the last key frame before it if that is nearer."""
@@ -349,7 +294,7 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[
     yield None
 
 
-def _upright(image: Tensor, frame: VideoFrame) -> Tensor:
+def upright(image: Tensor, frame: VideoFrame) -> Tensor:
     """Turn and mirror an image (..., H, W) the way that its frame is to be shown, to the nearest quarter turn."""
     try:
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
@@ -394,34 +339,3 @@ class TorchCodecVideo(Video):
             return self._decoder.get_frame_at(index).data
         except (RuntimeError, IndexError):
             raise VideoError(f"frame {index} of {self.num_frames} can't be decoded", self.path) from None
-
-
-class FrameFolder(Video):
-    """A folder of images, one a frame, numbered from 1 without a gap."""
-
-    def __init__(self, path: str, filename_tmpl: str = "img_{:05d}.jpg"):
-        self.path, self._template = path, filename_tmpl
-        names = set(os.listdir(path))
-        self.num_frames = 0
-        while filename_tmpl.format(self.num_frames + 1) in names:
-            self.num_frames += 1
-        if not self.num_frames:
-            raise VideoError(f"the folder has no {filename_tmpl.format(1)}", path)
-        prefix, suffix = re.split(r"\{.*?\}", filename_tmpl, maxsplit=1)
-        self.claimed_frames = sum(name.startswith(prefix) and name.endswith(suffix) for name in names)
-        self.fps = 0.0
-        self.width, self.height = self._image(0).size
-
-    def _image(self, index: int) -> Image.Image:
-        name = self._template.format(index + 1)
-        try:
-            with Image.open(os.path.join(self.path, name)) as image:
-                return image.convert("RGB")
-        except (OSError, SyntaxError, ValueError):
-            raise VideoError(f"the frame {name} is not a readable image", self.path) from None
-
-    def _rgb(self, index: int) -> Tensor:
-        image = self._image(index)
-        if image.size != (self.width, self.height):
-            raise VideoError(f"frame {self._template.format(index + 1)} has another size than the first", self.path)
-        return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)

@@ -1,0 +1,135 @@
+"""What a video is, frames by number, and its simplest kind: a folder of images, one a frame."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from smallbignet.errors import SmallBigError, VideoError
+
+# What the field names the frames of a video, in the order in which a folder is searched for them.
+TEMPLATES = [
+    f"{prefix}{{:0{digits}d}}.{suffix}"
+    for suffix in ("jpg", "png")
+    for prefix in ("img_", "", "frame_", "image_", "frame")
+    for digits in (5, 6, 4, 8, 10)
+]
+FIRST_FRAMES = frozenset(template.format(number) for template in TEMPLATES for number in (0, 1))
+
+
+class Video(ABC):
+    """A video whose frames are read by number. Close it, or use it in a `with` statement.
+
+    Attributes:
+        path: the file or folder.
+        num_frames: how many frames there are to ask for.
+        claimed_frames: how many the file says it has, 0 if it does not say; more than `num_frames` if its end is missing.
+        fps: mean frames a second, 0.0 if unknown.
+        width, height: size in pixels of the upright frames.
+    """
+
+    path: str
+    num_frames: int
+    claimed_frames: int
+    fps: float
+    width: int
+    height: int
+
+    def frames(self, indices: Sequence[int]) -> Tensor:
+        """Read frames by number, in the order asked; a number may come more than once.
+
+        Returns:
+            uint8 RGB frames (T, 3, H, W), upright, T = len(indices).
+
+        Raises:
+            IndexError: a number is negative, or not below `num_frames`.
+            VideoError: one of these frames is damaged or missing.
+        """
+        wanted = [int(i) for i in indices]
+        for i in wanted:
+            if not 0 <= i < self.num_frames:
+                raise IndexError(f"no frame {i} in the {self.num_frames} of {self.path}")
+        out = torch.empty(len(wanted), 3, self.height, self.width, dtype=torch.uint8)
+        last = -1
+        for slot in sorted(range(len(wanted)), key=wanted.__getitem__):  # forwards, as a decoder goes
+            if wanted[slot] != last:
+                last = wanted[slot]
+                rgb = self._rgb(last)
+            out[slot] = rgb
+        return out
+
+    def whole_frames(self) -> int:
+        """Read every frame once and count those without damage."""
+        whole = 0
+        for i in range(self.num_frames):
+            with suppress(VideoError):
+                self._rgb(i)
+                whole += 1
+        return whole
+
+    @abstractmethod
+    def _rgb(self, index: int) -> Tensor:
+        """One upright frame as uint8 (3, H, W); raises VideoError."""
+
+    def close(self) -> None:  # noqa: B027 (a folder has nothing to let go of)
+        """Let go of the file."""
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class FrameFolder(Video):
+    """A folder of images, one a frame, numbered from 0 or 1 without a gap; images of other names don't matter.
+
+    Args:
+        filename_tmpl: name of a frame, such as "img_{:05d}.jpg"; where empty, the first of `TEMPLATES` that is there.
+    """
+
+    def __init__(self, path: str, filename_tmpl: str = ""):
+        if filename_tmpl and not re.fullmatch(r"[^{}]*\{(:\d*d?)?\}[^{}]*", filename_tmpl):
+            raise SmallBigError("a frame's name has its number in it, such as img_{:05d}.jpg", f"filename_tmpl {filename_tmpl}")
+        self.path, self.fps = path, 0.0
+        names = set(os.listdir(path))
+        self._template, self._first = self._find_frames(names, [filename_tmpl] if filename_tmpl else TEMPLATES)
+        self.num_frames = 0
+        while self._name(self.num_frames) in names:
+            self.num_frames += 1
+        prefix, suffix = map(re.escape, re.split(r"\{.*?\}", self._template))
+        self.claimed_frames = len(list(filter(re.compile(rf"{prefix}\d+{suffix}").fullmatch, names)))
+        self.width, self.height = self._image(0).size
+
+    def _find_frames(self, names: set[str], templates: Sequence[str]) -> tuple[str, int]:
+        for template in templates:
+            for first in (0, 1):
+                if template.format(first) in names:
+                    return template, first
+        others = ", 00001.jpg or the like; data.filename_tmpl names other frames" if len(templates) > 1 else ""
+        raise VideoError(f"the folder has no {templates[0].format(1)}{others}", self.path)
+
+    def _name(self, index: int) -> str:
+        return self._template.format(self._first + index)
+
+    def _image(self, index: int) -> Image.Image:
+        name = self._name(index)
+        try:
+            with Image.open(os.path.join(self.path, name)) as image:
+                return image.convert("RGB")
+        except (OSError, SyntaxError, ValueError):
+            raise VideoError(f"the frame {name} is not a readable image", self.path) from None
+
+    def _rgb(self, index: int) -> Tensor:
+        image = self._image(index)
+        if image.size != (self.width, self.height):
+            raise VideoError(f"frame {self._name(index)} has another size than the first", self.path)
+        return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
