@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,26 @@ def curves(metrics: Sequence[dict], file: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
+    figure.savefig(file, dpi=120)
+
+
+def ablation(rows: Mapping[str, tuple[float, Sequence[float]]], title: str, spread_over: str, file: Path) -> None:
+    """The paper's top-1 (percent) of each row, from the top, beside ours: single values, mean and standard deviation."""
+    figure = Figure(figsize=(9, 0.45 * len(rows) + 1.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = range(len(rows))
+    left.plot([paper for paper, _ in rows.values()], places, "o", color="tab:grey")
+    for place, (_, ours) in zip(places, rows.values(), strict=True):
+        right.plot(ours, [place] * len(ours), "o", color="tab:blue", alpha=0.35, markeredgewidth=0)
+        if ours:
+            error = np.std(ours, ddof=1) if len(ours) > 1 else None
+            right.errorbar(np.mean(ours), place, xerr=error, fmt="D", color="tab:blue", capsize=4)
+    left.set_yticks(places, list(rows))
+    left.set(xlabel="top-1 (%), the paper's", ylim=(len(rows) - 0.5, -0.5))
+    right.set(xlabel=f"top-1 (%), ours: mean and deviation over {spread_over}")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
     figure.savefig(file, dpi=120)
 
 

@@ -21,7 +21,7 @@ from smallbignet import plots
 from smallbignet.data.annotations import Annotations, to_csv
 from smallbignet.errors import SmallBigError
 from smallbignet.files import recovered, write_text
-from smallbignet.settings import TrainConfig
+from smallbignet.settings import TrainConfig, load_recipe
 
 # settings that may differ when a run is resumed: they don't change what is computed
 FREE = {"run": {"dir", "device", "workers", "save_steps"}, "data": {"backend", "max_unreadable"}}
@@ -164,11 +164,14 @@ class RunDirectory:
 
 
 def changed_settings(file: Path, config: TrainConfig) -> list[str]:
-    """The settings of a run's file, "section.key value", that differ from `config` in what they compute."""
-    before, now = yaml.safe_load(file.read_text(encoding="utf-8")), yaml.safe_load(config.to_yaml())
+    """The settings of a run's file, "section.key value", that differ from `config` in what they compute.
+
+    A setting that the file doesn't have, since it was written by an earlier version, is that version's default.
+    """
+    before, now = (yaml.safe_load(settings.to_yaml()) for settings in (load_recipe(str(file)), config))
     return [
-        f"{section}.{key} {before.get(section, {}).get(key)}"
+        f"{section}.{key} {before[section][key]}"
         for section, values in now.items()
         for key, value in values.items()
-        if key not in FREE.get(section, ()) and before.get(section, {}).get(key) != value
+        if key not in FREE.get(section, ()) and before[section][key] != value
     ]
