@@ -1,4 +1,4 @@
-"""The harder and larger set of rendered clips: 16 classes, distractors, a wandering background.
+"""The harder and larger set of rendered clips: 10 classes, some of two motions, up to two distractors, a wandering background.
 
     python benchmarks/hard_clips.py OUT
 
@@ -12,7 +12,7 @@ import sys
 from smallbignet.data.synthetic import HARD, make_dataset
 from smallbignet.progress import bar
 
-CLIPS = {"train": 120, "val": 140}  # per class: 2240 to validate, so an accuracy's standard error is a point
+CLIPS = {"train": 150, "val": 220}  # per class: 2200 to validate, so an accuracy's standard error is a point
 
 if __name__ == "__main__":
     with bar("render", sum(CLIPS.values()) * len(HARD.classes), "clips") as progress:

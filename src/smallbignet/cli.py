@@ -56,7 +56,7 @@ VERBS = {
     "prepare": Verb(
         "prepare:prepare",
         "re-encode a tree of videos: a shorter side, dense key frames",
-        "smallbig prepare kinetics400 kinetics400_256 --short-side 256",
+        "smallbig prepare kinetics400 kinetics400_256 --short_side 256",
     ),
     "check": Verb("check:check", "which videos cannot be read, and why", "smallbig check my_videos --clean clean.csv"),
     "convert": Verb(

@@ -155,7 +155,8 @@ def find_part(source: str | Path, part: str) -> Path:
         if found[part]:
             return found[part][0]
         if any(found.values()):
-            raise SmallBigError(f"{benchmark.name} without its {' or '.join(benchmark.parts[part])}", source)
+            missing = " or ".join(benchmark.parts[part])
+            raise SmallBigError(f"this is {benchmark.name} without its {missing}, which belongs here", source)
     return source / part if (source / "train").is_dir() and (source / "val").is_dir() else source
 
 
@@ -166,7 +167,7 @@ def _find_files(source: Path, folders: list[str], benchmark: Benchmark, names: S
 
 
 def _benchmark_of(file: Path) -> Benchmark | None:
-    """The benchmark that an annotation file belongs to."""
+    """The benchmark that an annotation file is of, by how it starts."""
     if file.suffix.lower() not in (".csv", ".json") or not file.is_file():
         return None
     head = read_text(file)[:10_000]

@@ -9,7 +9,7 @@ Whatever else a clip shows is drawn without regard to its class.
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from itertools import combinations
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,7 +51,8 @@ class Scene(NamedTuple):
 
     Attributes:
         classes: name -> the attributes of the subject that move.
-        distractors: grey shapes behind the subject, which is never grey; each moves like a class drawn at random.
+        distractors: at most so many grey shapes lie behind the subject, which is never grey; each moves like a class drawn at
+            random.
         drift: how far the background wanders to and fro, each way, as a fraction of the frame's side.
         noise: standard deviation of each pixel's noise, of 255.
     """
@@ -63,14 +64,10 @@ class Scene(NamedTuple):
 
 
 DEMO = Scene(CLASSES)
-# Stillness, every motion of the demo's, and every pair of them: 16 classes.
+# The demo's classes, and each motion together with the next one: 10 classes.
 MOTIONS = [name for name in CLASSES if CLASSES[name]]
 HARD = Scene(
-    classes={
-        "+".join(names) or "still": sum((CLASSES[name] for name in names), ())
-        for count in range(3)
-        for names in combinations(MOTIONS, count)
-    },
+    classes=CLASSES | {"+".join(pair): sum((CLASSES[name] for name in pair), ()) for pair in pairwise(MOTIONS)},
     distractors=2,
     drift=0.25,
     noise=4,
@@ -142,7 +139,7 @@ def render_clip(
 
     path = [(margin * _to_and_fro(_draw_phase(rng, num_frames))).round().astype(int) for _ in range(2)]
     frames = np.stack([background[top : top + size, left : left + size] for top, left in zip(*path, strict=True)])
-    for _ in range(scene.distractors):
+    for _ in range(rng.integers(scene.distractors + 1)):
         motion = scene.classes[rng.choice(list(scene.classes))]
         _draw_shape(frames, draw_tracks(motion, rng, num_frames), rng.choice(list(SHAPES)), rng.uniform(6, 12), saturation=0)
     _draw_shape(frames, tracks, shape, stripes, saturation=0.85)

@@ -1,0 +1,173 @@
+"""That the benchmarks' recipes run from their owners' files, unchanged but for the path, and say what the paper says."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from smallbignet.cli import main
+from smallbignet.data.annotations import read_classes
+from smallbignet.data.synthetic import write_video
+from smallbignet.models.zoo import list_models
+from smallbignet.settings import load_recipe, recipe_path, shipped_recipes
+from smallbignet.train import learning_rate
+
+BENCHMARKS = [name for name in shipped_recipes() if name.startswith(("k400", "ssv"))]
+
+
+def draw(seed: int, num_frames: int = 20, height: int = 48, width: int = 64) -> np.ndarray:
+    """A random picture that moves sideways, (T, H, W, 3) uint8."""
+    picture = (
+        np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    )
+    return np.stack([np.roll(picture, 2 * i, axis=1) for i in range(num_frames)])
+
+
+def kinetics(root: Path) -> None:
+    """Clips cut out of YouTube's videos, some of them gone."""
+    header = "label,youtube_id,time_start,time_end,split\n"
+    train = ["zumba,-abc_ABC-00,7,17,train\n", "air drumming,0123456789a,123,133,train\n", "zumba,isNotThere0,0,10,train\n"]
+    val = ["air drumming,vvvvvvvvvvv,10,20,val\n", "abseiling,isNotThere1,0,10,val\n"]
+    (root / "kinetics_train.csv").write_text(header + "".join(train))
+    (root / "kinetics_val.csv").write_text(header + "".join(val))
+    videos = ["train/zumba/-abc_ABC-00_000007_000017", "train/air_drumming/0123456789a_000123_000133"]
+    for seed, name in enumerate([*videos, "val/air_drumming/vvvvvvvvvvv_000010_000020"]):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_video(root / f"{name}.mp4", draw(seed))
+
+
+def something_v1(root: Path) -> None:
+    """JPEG frames of a height of 100, in a folder per video."""
+    classes = read_classes("ssv1")
+    (root / "something-something-v1-labels.csv").write_text("".join(f"{name}\n" for name in classes))
+    (root / "something-something-v1-train.csv").write_text(f"1;{classes[2]}\n20;{classes[66]}\n")
+    (root / "something-something-v1-validation.csv").write_text(f"300;{classes[173]}\n4;{classes[0]}\n")
+    (root / "something-something-v1-test.csv").write_text("5\n")
+    for i in (1, 20, 300):
+        folder = root / "20bn-something-something-v1" / str(i)
+        folder.mkdir(parents=True)
+        for number, frame in enumerate(draw(i, 12, 100, 176), 1):
+            Image.fromarray(frame).save(folder / f"{number:05d}.jpg")
+
+
+def something_v2(root: Path) -> None:
+    """VP9 in WebM, of a height of 240."""
+    classes = read_classes("ssv2")
+    files = {"train": {1: "Opening [something]", 20: "Closing [something]"}, "validation": {300: "Opening [something]"}}
+    for part, templates in files.items():
+        entries = [{"id": str(i), "label": "a cup", "template": text, "placeholders": []} for i, text in templates.items()]
+        (root / f"something-something-v2-{part}.json").write_text(json.dumps(entries))
+    labels = {name: str(i) for i, name in reversed(list(enumerate(classes)))}
+    (root / "something-something-v2-labels.json").write_text(json.dumps(labels))
+    (root / "20bn-something-something-v2").mkdir()
+    for i in (1, 20, 300):
+        with av.open(str(root / f"20bn-something-something-v2/{i}.webm"), "w") as container:
+            stream = container.add_stream("libvpx-vp9", rate=Fraction(12), options={"deadline": "realtime", "cpu-used": "8"})
+            stream.height, stream.width, stream.pix_fmt = 240, 428, "yuv420p"
+            for frame in draw(i, 12, 240, 428):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "make", "shorter", "missing", "views"),
+    [
+        ("k400_smallbig_r23", kinetics, ["--run.views", "1x1"], "2 of 3 videos are there; 1 are missing: isNotThere0", "1x3"),
+        ("ssv1_smallbig_8f_plus", something_v1, [], "1 of 2 videos are there; 1 are missing: 4", ""),
+        ("ssv2_smallbig_8f", something_v2, [], "", ""),
+    ],
+)
+def test_a_benchmark_from_its_owners_files(tmp_path, capsys, recipe, make, shorter, missing, views):
+    """One step (the two training videos are a batch) of one epoch, from random weights: nothing is downloaded."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    make(data)
+    once = ["--optim.epochs", "1", "--model.weights", "", "--run.workers", "0", *shorter]
+    assert main(["train", recipe, "--data.train", str(data), "--run.dir", str(run), "--json", *once]) == 0
+    report, said = capsys.readouterr()
+    assert json.loads(report)["train_videos"] == 2 and json.loads(report)["unreadable"] == {}
+    assert missing in said
+    scores = tmp_path / "scores.npz"
+    test = [
+        "evaluate",
+        str(run),
+        str(data),
+        "--scores",
+        str(scores),
+        "--workers",
+        "0",
+        "--json",
+        *(["--views", views] if views else []),
+    ]
+    assert main(test) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["views"] == (views or load_recipe(recipe).run.views)
+    with np.load(scores) as kept:
+        classes = kept["classes"].tolist()
+        assert kept["scores"].shape == (1, {"k400": 400}.get(recipe[:4], 174)) and np.isfinite(kept["scores"]).all()
+        names = {"k400": "air drumming", "ssv1": read_classes("ssv1")[173], "ssv2": "Opening something"}
+        assert classes[int(kept["labels"][0])] == names[recipe[:4]]
+    assert classes == read_classes("kinetics400" if recipe[:4] == "k400" else recipe[:4])
+
+
+@pytest.mark.parametrize("recipe", BENCHMARKS)
+def test_every_recipe_can_be_read_and_names_a_network(recipe):
+    config = load_recipe(recipe)
+    assert config.model.name in list_models()
+    assert config.optim.lr_base_size == config.optim.batch_size  # so that another batch size changes the learning rate
+    assert recipe_path(recipe).read_text().startswith("# ")
+
+
+def test_kinetics_settings_are_the_papers():
+    """Section 6, "Training" and "Inference"."""
+    config = load_recipe("k400_smallbig_r50")
+    assert (config.clip.sampling, config.clip.span, config.clip.clip_len, config.run.views) == ("dense", 64, 8, "10x3")
+    assert (config.input.size, config.input.train_short_side, config.input.short_side) == (224, (256, 320), 256)
+    optim = config.optim
+    assert (optim.epochs, optim.batch_size, optim.lr, optim.weight_decay) == (110, 128, 0.00625, 1e-4)
+    assert learning_rate(optim, 55) == pytest.approx(0.00625 / 2) and learning_rate(optim, 110) == pytest.approx(0)
+    r23, r101 = load_recipe("k400_smallbig_r23"), load_recipe("k400_smallbig_r101")
+    assert (r23.optim.lr, r101.optim.lr) == (0.02, 0.00625)
+    assert (r101.clip.clip_len, r101.clip.span, r101.run.views) == (32, 64, "4x3")
+
+
+@pytest.mark.parametrize("version", ["ssv1", "ssv2"])
+def test_something_something_settings_are_the_papers(version):
+    """Sections 6 and 6.2, Table 11."""
+    for frames in (8, 16):
+        config = load_recipe(f"{version}_smallbig_{frames}f")
+        assert (config.clip.sampling, config.clip.clip_len, config.run.views) == ("uniform", frames, "1x1")
+        assert config.model.name == "smallbig_slowonly_r50" and not config.input.flip
+        rates = [learning_rate(config.optim, epoch) for epoch in (0, 29.9, 30, 40, 45)]
+        assert rates == pytest.approx([0.01, 0.01, 1e-3, 1e-4, 1e-5]) and config.optim.epochs == 50
+
+
+@pytest.mark.parametrize("version", ["ssv1", "ssv2"])
+def test_mirroring_swaps_the_labels_with_left_and_right(version):
+    classes = read_classes(version)
+    pairs = load_recipe(f"{version}_smallbig_8f_plus").augment.flip_pairs
+    swap = {"left": "right", "right": "left"}
+    for a, b in pairs:
+        assert " ".join(swap.get(word, word) for word in classes[a].split()) == classes[b]
+    moving = {
+        i
+        for i, name in enumerate(classes)
+        if {"left", "right"} <= set(name.split()) or "camera left" in name or "camera right" in name
+    }
+    assert moving == {i for pair in pairs for i in pair}
+
+
+def test_a_plus_recipe_changes_no_row_of_the_paper():
+    """Each names its base and its evidence, and the paper's recipes have none of it."""
+    for name in BENCHMARKS:
+        config = load_recipe(name)
+        extras = [config.augment.randaugment, config.augment.mixup, config.optim.label_smoothing, config.optim.ema_decay]
+        assert any(extras) == name.endswith("_plus")
+        assert "base" in yaml.safe_load(recipe_path(name).read_text()) or name in ("k400", "ssv1")
