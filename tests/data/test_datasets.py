@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
 
 from smallbignet.data import datasets
 from smallbignet.data.annotations import Annotations, read_annotations
@@ -76,7 +78,9 @@ def test_the_same_batches_with_any_number_of_workers(damaged, workers):
     assert [batch.clips.shape for batch in expected] == [(3, 4, 3, 16, 16)] * 2
     assert expected[0].labels.dtype == expected[0].rows.dtype == torch.int64
     torch.rand(workers + 1)  # wherever the global generator stands
-    assert same(read_epoch(train_clips(damaged), workers=workers), expected)
+    found = read_epoch(train_clips(damaged), workers=workers)
+    assert same(found, expected)
+    assert all(batch.clips.movedim(2, -1).is_contiguous() for batch in found), "colours side by side"
     assert same(read_epoch(train_clips(damaged), first=1, workers=workers), expected[1:])  # resumed within the epoch
 
 
@@ -160,20 +164,41 @@ def test_test_views_come_clip_by_clip_and_crop_by_crop(videos, monkeypatch):
 
     def count(*args):
         video = open_video(*args)
-        frames = video.frames
-        monkeypatch.setattr(video, "frames", lambda indices: reads.append(indices) or frames(indices))
+        each = video.each
+        monkeypatch.setattr(video, "each", lambda indices: (reads.append(read[0]) or read for read in each(indices)))
         return video
 
     monkeypatch.setattr(datasets, "open_video", count)
     sizes = InputSpec(16, (24, 24), 24)  # the videos' own height: nothing is scaled
     batch = TestViews(videos, CLIP, sizes, Views(3, 3), DATA)[5]
     # 12 frames, 4x2 clips: from 0, 2 and 4, which share frames; 40 columns, crops of 24: from 0, 8 and 16
-    assert reads == [[0], [2], [4], [6], [8], [10]]  # each frame once, forwards
+    assert reads == [0, 2, 4, 6, 8, 10]  # each frame once, forwards
     with open_video(str(videos.paths[5])) as video:
         frames = video.frames(range(12))
     expected = [frames[start : start + 8 : 2, :, :, left : left + 24] for start in (0, 2, 4) for left in (0, 8, 16)]
     assert torch.equal(batch.clips, torch.stack(expected))
+    assert batch.clips.movedim(2, -1).is_contiguous(), "colours side by side"
     assert (batch.labels.tolist(), batch.rows.tolist()) == ([videos.labels[5]], [5])
+
+
+class Noting(Dataset):
+    """Leaves a file for each key that was read."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __getitem__(self, key: int) -> Batch:
+        (self.folder / str(key)).touch()
+        return Batch(None, torch.empty(0), torch.empty(0))
+
+
+def test_a_worker_reads_on_while_the_last_batch_is_worked_on(tmp_path):
+    loader = make_loader(Noting(tmp_path), [[0], [1], [2]], workers=1)
+    next(loader)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "1").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

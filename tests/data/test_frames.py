@@ -21,6 +21,9 @@ def test_reads_frames_by_number(tmp_path):
     with open_video(tmp_path, filename_tmpl="{:03d}.png") as video:
         assert (video.num_frames, video.claimed_frames, video.width, video.height) == (4, 4, 8, 6)
         frames = video.frames([3, 0, 3])
+        assert [number for number, _ in video.each([3, 0, 3])] == [0, 3]
+        with pytest.raises(IndexError, match="no frame 4 in the 4"):
+            video.each([0, 4])
     assert frames.shape == (3, 3, 6, 8)
     assert frames[:, :, 2, 2].tolist() == [[200, 0, 255], [50, 0, 255], [200, 0, 255]]
 

@@ -98,7 +98,8 @@ class Batch:
     """Some videos' clips as a loader delivers them.
 
     Attributes:
-        clips: uint8 (N, T, C, H, W), the views of one video one after the other.
+        clips: uint8 (N, T, C, H, W), the views of one video one after the other; in memory a pixel's colours lie side by side,
+            as resizing leaves them and `to_input` takes them.
         labels: (B,) int64, one a video.
         rows: (B,) int64, the videos' places in the annotations.
         unreadable: (row, reason) of files that could not be read; not among `rows`.
@@ -112,9 +113,9 @@ class Batch:
     @classmethod
     def collate(cls, samples: Sequence[Batch]) -> Batch:
         """One batch of several."""
-        clips = [s.clips for s in samples if s.clips is not None]
+        clips = [s.clips.movedim(2, -1) for s in samples if s.clips is not None]
         return cls(
-            torch.cat(clips) if clips else None,
+            (torch.cat(clips) if len(clips) > 1 else clips[0]).movedim(-1, 2) if clips else None,
             torch.cat([s.labels for s in samples]),
             torch.cat([s.rows for s in samples]),
             [fault for s in samples for fault in s.unreadable],
@@ -210,12 +211,15 @@ def read_views(video, indices: np.ndarray, frames: InputSpec, views: Views) -> T
     Returns:
         uint8 (num_clips * num_crops, clip_len, C, S, S), a clip's crops one after the other.
     """
-    wanted, places = np.unique(indices, return_inverse=True)
+    clips = torch.empty(0)
     # One frame at a time, so that frames of full size, eighty for ten clips, are never in memory together.
-    crops = torch.cat([view_crops(video.frames([i]), frames, views) for i in wanted.tolist()], dim=1)
-    # (num_crops, wanted, C, S, S)
-    clips = crops[:, places.reshape(indices.shape)]  # (num_crops, num_clips, clip_len, C, S, S)
-    return clips.transpose(0, 1).flatten(0, 1)
+    for number, frame in video.each(indices.flat):
+        crops = view_crops(frame[None], frames, views).movedim(2, -1)  # (num_crops, 1, S, S, C)
+        if not len(clips):
+            clips = crops.new_empty(indices.shape[0], len(crops), indices.shape[1], *crops.shape[2:])
+        for clip, place in np.argwhere(indices == number):
+            clips[clip, :, place] = crops[:, 0]
+    return clips.flatten(0, 1).movedim(-1, 2)
 
 
 def epoch_batches(num_videos: int, batch_size: int, seed: int, epoch: int) -> list[list[tuple[int, int]]]:

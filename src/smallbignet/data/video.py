@@ -9,8 +9,9 @@ frame without decoding the whole file is the work of `PyAVVideo`, and is less si
 - headers claim too many frames, none, or no duration; some containers know no time of showing at all.
 
 So: read the packets once without decoding, sort their times of showing, and number the frames by that. For a wanted frame
-go to the last key frame shown at or before it and decode on. What comes out is checked against the numbering; where the two
-disagree, or the container's times can't be trusted, decode from the start and count.
+go to the last key frame shown at or before it and decode on, but for frames on the way that no other is predicted from
+(H.264 marks them). What comes out is checked against the numbering. Where the two disagree, skip nothing; if they still do,
+or the container's times can't be trusted, decode from the start and count.
 
 Open a video in the process that reads it: a decoder does not survive a fork.
 """
@@ -21,7 +22,7 @@ import os
 import re
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from importlib import import_module
@@ -102,6 +103,9 @@ class PyAVVideo(Video):
     _decoder: Iterator[tuple[int, VideoFrame]]  # goes on from where the last frame left it
     _last: VideoFrame | None  # the frame last decoded, None right after a seek
     _at: int  # its number
+    _wanted: Sequence[int] = ()  # the numbers being read, in order
+    _skips: bool = True  # whether frames may be skipped
+    _skipped: set[int]  # what the decoder was told to skip since it started, if nothing refers to it
 
     def __init__(self, path: str, threads: int = 1):
         self.path = path
@@ -158,6 +162,7 @@ class PyAVVideo(Video):
         stream, container = self._stream, self._container.format.name.split(",")[0]
         shown: list[int | None] = []
         keys, hidden, cut = [], 0, False
+        is_vp8 = stream.codec_context.name == "vp8"
         for packet in _packets(self._container, stream):
             if packet is None:
                 break
@@ -165,7 +170,7 @@ class PyAVVideo(Video):
             if packet.is_keyframe and packet.pts is not None:
                 keys.append(packet.pts)
             # An edit list has packets decoded and not shown; VP8 has frames that only serve to predict others.
-            if packet.is_discard or (stream.codec_context.name == "vp8" and not memoryview(packet)[0] & 0x10):
+            if packet.is_discard or (is_vp8 and not memoryview(packet)[0] & 0x10):
                 hidden += 1
             else:
                 shown.append(packet.pts)
@@ -187,11 +192,16 @@ class PyAVVideo(Video):
 
     def _decode_first_frame(self) -> None:
         """Find the size. Frames said to be shown before the first that decodes are no frames of this video."""
-        self._start(None)
-        try:
-            self._at, self._last = next(self._decoder)
-        except StopIteration:
-            raise VideoError(f"no frame of it can be decoded{self._error}", self.path) from None
+        decoded = None
+        with suppress(_OutOfOrder):
+            self._start(self._key_before(0))  # a seek takes less time than opening the file again
+            decoded = next(self._decoder, None)
+        if decoded is None:
+            self._start(None)
+            decoded = next(self._decoder, None)
+        if decoded is None:
+            raise VideoError(f"no frame of it can be decoded{self._error}", self.path)
+        self._at, self._last = decoded
         self._convert |= {"format": "rgb24", "width": self._last.width, "height": self._last.height}
         self.height, self.width = upright(torch.empty(self._last.height, self._last.width), self._last).shape
         if self._number and self._at > 0 and not self._error:  # cut out of a longer video, at an open GOP
@@ -200,8 +210,12 @@ class PyAVVideo(Video):
             self.num_frames = len(self._times)
             self._start(None)
 
-    def _rgb(self, index: int) -> Tensor:
-        frame = self._frame(index)
+    def _read(self, wanted: Sequence[int]) -> Iterator[Tensor]:
+        for index in wanted:
+            self._wanted = wanted  # another read may have begun since
+            yield self._rgb(index, self._frame(index))
+
+    def _rgb(self, index: int, frame: VideoFrame) -> Tensor:
         try:
             rgb = self._reformatter.reformat(frame, **self._convert).to_ndarray()
         except av.FFmpegError as error:
@@ -210,26 +224,37 @@ class PyAVVideo(Video):
 
     def _frame(self, index: int) -> VideoFrame:
         """Decode on to a frame from where the decoder is, or from the last key frame before it if that is nearer."""
-        key, first = None, 0
-        if self._number is not None and (passed := bisect_right(self._keys, self._times[index])):
-            key = self._keys[passed - 1]
-            first = bisect_left(self._times, key)
+        key = self._key_before(index)
         try:
-            if self._last is None or not first - 1 <= self._at <= index:
+            if self._last is None or not self._first(key) - 1 <= self._at <= index or index in self._skipped:
                 self._start(key)
-            while self._at < index:
-                self._at, self._last = next(self._decoder)
+            while self._at < index and (decoded := next(self._decoder, None)):
+                self._at, self._last = decoded
+            if self._at != index and self._skipped:
+                raise _OutOfOrder
         except _OutOfOrder:
-            self._number, self._last = None, None
+            if self._skipped:
+                self._skips = False
+            else:
+                self._number = None
+            self._last = None
             return self._frame(index)
-        except StopIteration:
-            pass
         if self._last is None or self._at != index:
             raise VideoError(f"frame {index} of {self.num_frames} can't be decoded{self._error}", self.path)
         return self._last
 
+    def _key_before(self, index: int) -> int | None:
+        """When the last key frame at or before a frame is shown; None if there is none, or times can't be trusted."""
+        passed = bisect_right(self._keys, self._times[index]) if self._number else 0
+        return self._keys[passed - 1] if passed else None
+
+    def _first(self, key: int | None) -> int:
+        """The first frame shown from a key frame on, or of the file."""
+        return 0 if key is None else bisect_left(self._times, key)
+
     def _start(self, key: int | None) -> None:
         """Go to the key frame that is shown at a time, or to the start of the file."""
+        self._at, self._last, self._skipped = self._first(key) - 1, None, set()
         if key is None:
             self.close()
             self._open()
@@ -238,14 +263,16 @@ class PyAVVideo(Video):
                 self._container.seek(key, stream=self._stream)
             except av.FFmpegError:
                 raise _OutOfOrder from None
-        first = 0 if key is None else bisect_left(self._times, key)
-        self._at, self._last = first - 1, None
-        self._decoder = self._decode(first, key)
+        self._decoder = self._decode(self._first(key), key)
 
     def _decode(self, first: int, key: int | None) -> Iterator[tuple[int, VideoFrame]]:
         """Decode from where the container stands, before frame `first`; yield the frames that decode, with their numbers."""
         count, following, fresh, broken = first, first, True, False
+        codec = self._stream.codec_context
+        marked = key is not None and codec.name == "h264"
         for packet in _packets(self._container, self._stream):
+            if marked and packet is not None:
+                codec.skip_frame = "NONREF" if self._skip(packet) else "DEFAULT"
             try:
                 frames = self._stream.decode(packet)
             except av.FFmpegError as error:
@@ -271,6 +298,15 @@ class PyAVVideo(Video):
                 broken = broken and not frame.key_frame
                 if not broken:
                     yield number, frame
+
+    def _skip(self, packet: Packet[VideoStream]) -> bool:
+        """Whether a packet's frame only lies before a wanted one. Those after the last may be asked for next."""
+        number = self._number.get(packet.pts, -1) if self._number and packet.pts is not None else -1
+        following = bisect_left(self._wanted, number)
+        skip = self._skips and 0 <= number and following < len(self._wanted) and self._wanted[following] != number
+        if skip:
+            self._skipped.add(number)
+        return skip
 
 
 def _open_container(path: str) -> InputContainer:
@@ -333,6 +369,9 @@ class TorchCodecVideo(Video):
         self.num_frames = len(self._decoder)
         self.claimed_frames = 0
         self.fps = float(self._decoder.metadata.average_fps or 0)
+
+    def _read(self, wanted: Sequence[int]) -> Iterator[Tensor]:
+        return map(self._rgb, wanted)
 
     def _rgb(self, index: int) -> Tensor:
         try:
