@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
@@ -110,7 +111,8 @@ def load_scores(file: str) -> Evaluation:
         and np.isin(labels, range(len(classes))).all()
     ):
         raise SmallBigError("the videos, labels, scores and classes of this scores file don't fit each other", file)
-    return Evaluation(videos, labels, scores, classes.tolist(), [], "")
+    paths = np.array([os.path.normpath(video) for video in videos.tolist()])  # a list's "../" are of the list's folder
+    return Evaluation(paths, labels, scores, classes.tolist(), [], "")
 
 
 def align(other: Evaluation, first: Evaluation, file: str, first_file: str) -> Evaluation:

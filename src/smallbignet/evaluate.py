@@ -107,7 +107,7 @@ def evaluate(
     """Tests a model on labelled videos: top-1, top-5, mean class accuracy, confusion matrix.
 
     Args:
-        model: a model or run directory.
+        model: a model or run directory, a published network's name, or a hub id.
         data: a folder with a folder per class (of which a `val` folder is taken), a benchmark as its owners hand it out (of
             which the validation part is taken), a .csv file with a header, or a list.
         views: clips x crops, such as 10x3; the model's own if not given.
@@ -121,7 +121,7 @@ def evaluate(
         report: folder for the confusion matrix (.png, .csv), the classes (.csv) and all figures (.json).
         workers: processes that decode; -1 takes all cores but one.
         device: cpu, cuda, ...; a GPU where there is one if not given.
-        precision: fp32 or bf16.
+        precision: fp32 or bf16; a run's own tests are in its `run.precision`.
 
     Raises:
         SmallBigError: no such model or data, classes that the model doesn't know.
