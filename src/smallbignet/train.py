@@ -10,6 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -32,6 +33,8 @@ from smallbignet.files import fresh_folder, fresh_name, install
 from smallbignet.models.directory import ModelConfig, load_config, load_model, save_model
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import create_model
+from smallbignet.ops.memory import keep_memory
+from smallbignet.ops.recompute import recompute
 from smallbignet.optim import freeze_statistics, highest_rate, learning_rate
 from smallbignet.progress import bar, console
 from smallbignet.run_directory import Progress, RunDirectory, TrainReport
@@ -96,6 +99,10 @@ class Trainer:
         torch.manual_seed(config.run.seed)
         model, network = build_network(config.model, self.train_set.classes, "" if state else config.model.weights)
         model.set_grad_checkpointing(config.run.grad_checkpointing)
+        on_processor = self.accelerator.device.type == "cpu"
+        if on_processor:
+            keep_memory()
+        self.saving = nullcontext if on_processor else recompute  # where kernels pool and normalise, again is cheaper than kept
         self.memory_format = torch.channels_last_3d if config.run.channels_last else torch.contiguous_format
         model = model.to(self.accelerator.device).to(memory_format=self.memory_format)
         self.ema, self.replica = None, copy.deepcopy(model) if is_sharded(self.accelerator) else None
@@ -198,7 +205,8 @@ class Trainer:
         images = to_input(batch.clips.to(self.accelerator.device, non_blocking=True), self.config.input)
         images, targets = mix(images, labels, len(self.train_set.classes), self.config.augment, seed)
         with self.accelerator.accumulate(self.model):
-            logits = self.model(images.contiguous(memory_format=self.memory_format))  # Accelerate brings the autocast
+            with self.saving():
+                logits = self.model(images.contiguous(memory_format=self.memory_format))  # Accelerate brings the autocast
             loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.optim.label_smoothing)
             self.accelerator.backward(loss)
             if self.optim.clip_grad and self.accelerator.sync_gradients:

@@ -101,7 +101,7 @@ class SlowFast(VideoNetwork):
             SmallBigError: T isn't a multiple of alpha.
         """
         slow, fast = x[:, :, slow_frames(x.shape[2], self.alpha)], x
-        slow, fast = (stem_pool(F.relu(way.stem(y))) for way, y in ((self.slow, slow), (self.fast, fast)))
+        slow, fast = (stem_pool(way.stem(y, relu=True)) for way, y in ((self.slow, slow), (self.fast, fast)))
         for lateral, stage in zip(self.laterals, ("res2", "res3", "res4", "res5"), strict=True):
             slow = self.run_stage(getattr(self.slow, stage), torch.cat([slow, lateral(fast)], 1))
             fast = self.run_stage(getattr(self.fast, stage), fast)

@@ -23,6 +23,9 @@ from torch import Tensor, nn
 
 from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
+from smallbignet.ops.conv import Conv3d
+from smallbignet.ops.norm import norm_relu
+from smallbignet.ops.pool import global_max, max_pool
 
 Views = tuple[str | None, str | None, str | None]
 
@@ -63,10 +66,10 @@ def pool_view(x: Tensor, window: str, pool: str = "max") -> Tensor:
         pool: "max", or "avg", which leaves the padding out of the mean.
     """
     t, h, w = window.split("x")
+    if pool == "max":
+        return max_pool(x, (None if t == "T" else int(t), int(h), int(w)))
     kernel = (x.shape[2] if t == "T" else int(t), int(h), int(w))
     padding = (0 if t == "T" else kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-    if pool == "max":
-        return F.max_pool3d(x, kernel, stride=1, padding=padding)
     around = [edge for p in reversed(padding) for edge in (p, p)]  # padded by hand: avg_pool3d refuses maps below its kernel
     inside = F.pad(torch.ones_like(x[:1, :1]), around)
     return F.avg_pool3d(F.pad(x, around), kernel, stride=1) / F.avg_pool3d(inside, kernel, stride=1)
@@ -87,21 +90,21 @@ class SmallBigUnit(nn.Module):
     def __init__(self, cin: int, cout: int, kernel: tuple[int, int, int], stride: int, view: str | None, spec: BlockSpec):
         super().__init__()
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        conv = partial(nn.Conv3d, cin, cout, kernel, stride=(1, stride, stride), padding=padding, bias=False)
+        conv = partial(Conv3d, cin, cout, kernel, stride=(1, stride, stride), padding=padding, bias=False)
         self.view, self.pool, self.single_bn = view, spec.pool, spec.single_bn
         self.conv = conv()
         self.bn = nn.BatchNorm3d(cout)
         self.conv_big = conv() if view and not (spec.shared or spec.single_bn) else None
         self.bn_big = zero_scale(nn.BatchNorm3d(cout)) if view and not spec.single_bn else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C', T, H/stride, W/stride), before the ReLU."""
+    def forward(self, x: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
+        """(N, C, T, H, W) -> (N, C', T, H/stride, W/stride); with what follows in a block: the residual sum, the ReLU."""
         if self.view is None:
-            return self.bn(self.conv(x))
+            return norm_relu(self.conv(x), self.bn, shortcut=shortcut, relu=relu)
         big = pool_view(x, self.view, self.pool)  # (N, C, T or 1, H, W)
-        if self.bn_big is None:
-            return self.bn(self.conv(x + big))  # a convolution of the sum is the sum of the convolutions
-        return self.bn(self.conv(x)) + self.bn_big((self.conv_big or self.conv)(big))
+        if self.bn_big is None:  # a convolution of the sum is the sum of the convolutions
+            return norm_relu(self.conv(x + big), self.bn, shortcut=shortcut, relu=relu)
+        return norm_relu(self.conv(x), self.bn, (self.conv_big or self.conv)(big), self.bn_big, shortcut, relu)
 
 
 class ExtraUnit(nn.Module):
@@ -119,7 +122,7 @@ class ExtraUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> the same shape."""
-        big = x.amax(dim=(2, 3, 4), keepdim=True)  # (N, C, 1, 1, 1)
+        big = global_max(x)  # (N, C, 1, 1, 1)
         attention = (self.conv1_big or self.conv1)(big).sigmoid()  # (N, C/4, 1, 1, 1)
         return x + self.bn(self.conv2(self.conv1(x) * attention))
 
@@ -150,9 +153,9 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> (N, 4 mid, T, H/stride, W/stride)."""
         x = self.extra(x)
-        y = F.relu(self.unit1(self.shift(x)))  # (N, mid, T, H, W)
-        y = F.relu(self.unit2(y))  # (N, mid, T, H/stride, W/stride)
-        y = F.relu(self.unit3(y) + self.shortcut(x))
+        y = self.unit1(self.shift(x), relu=True)  # (N, mid, T, H, W)
+        y = self.unit2(y, relu=True)  # (N, mid, T, H/stride, W/stride)
+        y = self.unit3(y, shortcut=self.shortcut(x), relu=True)
         return self.nonlocal_after(y)
 
 
@@ -185,7 +188,7 @@ class SmallBigNet(VideoNetwork):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, 3, T, H, W) -> (N, num_features, T, H/32, W/32)."""
-        x = stem_pool(F.relu(self.stem(x)))  # (N, width, T, H/4, W/4)
+        x = stem_pool(self.stem(x, relu=True))  # (N, width, T, H/4, W/4)
         for stage in (self.res2, self.res3, self.res4, self.res5):
             x = self.run_stage(stage, x)
         return x

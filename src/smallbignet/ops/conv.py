@@ -1,0 +1,54 @@
+"""Convolutions whose gradient of the weights is fast on a processor in bfloat16, too, when they have a spatial stride."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class Conv3d(nn.Conv3d):
+    """`nn.Conv3d`. oneDNN takes two to three times as long as it should for the strided weight gradients of bfloat16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        slow = x.device.type == "cpu" and self.stride[0] < self.stride[1] and self.kernel_size[0] == 1 and x.shape[1] > 3
+        if slow and torch.is_grad_enabled() and _dtype(x) == torch.bfloat16:
+            with torch.autocast("cpu", enabled=False):
+                x, weight = x.to(torch.bfloat16), self.weight.to(torch.bfloat16)
+                return _StridedConv.apply(x, weight, self.stride, self.padding)
+        return super().forward(x)
+
+
+def _dtype(x: Tensor) -> torch.dtype:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+class _StridedConv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv3d(x, weight, None, stride, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight), stride, padding = ctx.saved_tensors, ctx.stride, ctx.padding
+        ones, zeros, only_x = (1, 1, 1), (0, 0, 0), (ctx.needs_input_grad[0], False, False)
+        backward = torch.ops.aten.convolution_backward
+        grad_x = backward(grad, x, weight, None, stride, padding, ones, False, zeros, 1, only_x)[0]
+        return grad_x, _weight_gradient(grad, x, weight.shape[3:], stride[1:], padding[1:]), None, None
+
+
+def _weight_gradient(grad: Tensor, x: Tensor, kernel: tuple, stride: tuple, padding: tuple) -> Tensor:
+    """One matrix product, of the output's gradient and the patches of `x` that the kernel saw: (C', C, 1, h, w)."""
+    (height, width), (down, right) = kernel, padding
+    frames = F.pad(x.permute(0, 2, 3, 4, 1).flatten(0, 1), (0, 0, right, right, down, down))  # (N*T, H, W, C)
+    patches = frames.unfold(1, height, stride[0]).unfold(2, width, stride[1])  # (N*T, H', W', C, h, w)
+    patches = patches.permute(0, 1, 2, 4, 5, 3).reshape(-1, height * width * x.shape[1])
+    product = grad.permute(0, 2, 3, 4, 1).flatten(0, 3).T @ patches  # (C', h*w*C)
+    return product.view(grad.shape[1], 1, height, width, -1).permute(0, 4, 1, 2, 3)

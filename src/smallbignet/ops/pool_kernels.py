@@ -1,0 +1,156 @@
+"""The max pooling of `pool.py` in Triton: one byte kept per element, the gradient gathered in a fixed order.
+
+Each program walks along the frames for a block of positions and channels: a frame's 2-D maximum is computed once for the
+three windows that it belongs to, so an element is loaded nine times for a 3x3x3 window, not 27, and comes from the cache.
+Both memory formats are one to it: (outer, T, H, W, inner) is (N, T, H, W, C) or (N*C, T, H, W, 1).
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+Window = tuple[int | None, int, int]
+BLOCK = 1024
+
+
+def pool_forward(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """The pooled (N, C, T or 1, H, W), and which of the window's elements each value is, numbered in scan order.
+
+    That number takes a byte, or two where all of more than 28 frames share one window: an element for all of them then.
+    """
+    t, h, w = window
+    x = x.contiguous(memory_format=_format(x))
+    y = _empty(x, x.shape[2] if t else 1, x.dtype)
+    taps = _empty(x, y.shape[2], torch.uint8 if (t or x.shape[2]) * h * w <= 256 else torch.int16)
+    _launch(_forward, x, (x, y, taps), window)
+    return y, taps
+
+
+def pool_backward(grad: Tensor, taps: Tensor, window: Window, frames: int) -> Tensor:
+    """The gradient of `pool_forward`'s input, of `frames` frames."""
+    out = _empty(taps, frames, grad.dtype)
+    _launch(_backward, out, (grad.contiguous(memory_format=_format(taps)), taps, out), window)
+    return out
+
+
+def _format(x: Tensor) -> torch.memory_format:
+    last = torch.channels_last_3d
+    return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
+
+
+def _empty(like: Tensor, frames: int, dtype: torch.dtype) -> Tensor:
+    n, c, _, h, w = like.shape
+    return torch.empty((n, c, frames, h, w), dtype=dtype, device=like.device, memory_format=_format(like))
+
+
+def _launch(kernel, x: Tensor, tensors: tuple[Tensor, ...], window: Window) -> None:
+    (n, c, frames, height, width), (t, h, w) = x.shape, window
+    inner = c if _format(x) == torch.channels_last_3d else 1
+    columns = n * c * height * width
+    grid = (triton.cdiv(columns, BLOCK),)
+    kernel[grid](*tensors, columns, frames, height, width, inner, KT=t or 0, KH=h, KW=w, BLOCK=BLOCK)
+
+
+@triton.jit
+def _columns(columns, T, H, W, inner, BLOCK: tl.constexpr):
+    """A block of columns (all frames of one position and channel): row, column, offset in frame 0, offset without frames."""
+    p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    w = p // inner % W
+    h = p // (inner * W) % H
+    outer = (p // (inner * W * H)).to(tl.int64)
+    inside = p % (inner * W * H)
+    return p < columns, h, w, outer * T * (H * W * inner) + inside, outer * (H * W * inner) + inside
+
+
+@triton.jit
+def _better(best, tap, value, number):
+    """PyTorch's rule: a later element replaces the maximum if it is larger, or not a number."""
+    wins = (value > best) | (value != value)
+    return tl.where(wins, value, best), tl.where(wins, number, tap)
+
+
+@triton.jit
+def _store_three(y, taps, there, used, best0, tap0, best1, tap1, best2, tap2, plane):
+    """The maximum over three frames, of each the maximum and its number."""
+    best, tap = _better(best0, tap0, best1, tap1 + plane)
+    best, tap = _better(best, tap, best2, tap2 + 2 * plane)
+    tl.store(y + there, best.to(y.dtype.element_ty), mask=used)
+    tl.store(taps + there, tap.to(taps.dtype.element_ty), mask=used)
+
+
+@triton.jit
+def _forward(x, y, taps, columns, T, H, W, inner, KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, BLOCK: tl.constexpr):
+    used, h, w, start, alone = _columns(columns, T, H, W, inner, BLOCK)
+    frame = H * W * inner
+    plane: tl.constexpr = KH * KW
+    low = tl.full((BLOCK,), float("-inf"), tl.float32)
+    middle = tl.full((BLOCK,), KH // 2 * KW + KW // 2, tl.int32)
+    before, before_tap = low, middle  # the frame before the last one
+    last, last_tap = low, middle
+    for t in range(T):
+        best, tap = low, middle
+        for dh in tl.static_range(KH):
+            for dw in tl.static_range(KW):
+                row, column = h + dh - KH // 2, w + dw - KW // 2
+                inside = used & (row >= 0) & (row < H) & (column >= 0) & (column < W)
+                there = start + t * frame + ((dh - KH // 2) * W + dw - KW // 2) * inner
+                value = tl.load(x + there, mask=inside, other=float("-inf")).to(tl.float32)
+                best, tap = _better(best, tap, value, dh * KW + dw)
+        if KT == 0:  # all frames are one window
+            last, last_tap = _better(last, last_tap, best, tap + t * plane)
+        elif KT == 1:
+            tl.store(y + start + t * frame, best.to(y.dtype.element_ty), mask=used)
+            tl.store(taps + start + t * frame, tap.to(taps.dtype.element_ty), mask=used)
+        else:  # the window around the last frame is complete now
+            there = start + (t - 1) * frame
+            if t > 0:
+                _store_three(y, taps, there, used, before, before_tap, last, last_tap, best, tap, plane)
+            before, before_tap = last, last_tap
+            last, last_tap = best, tap
+    if KT == 0:
+        tl.store(y + alone, last.to(y.dtype.element_ty), mask=used)
+        tl.store(taps + alone, last_tap.to(taps.dtype.element_ty), mask=used)
+    elif KT == 3:
+        there = start + (T - 1) * frame
+        _store_three(y, taps, there, used, before, before_tap, last, last_tap, low, middle, plane)
+
+
+@triton.jit
+def _backward(
+    grad, taps, out, columns, T, H, W, inner, KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, BLOCK: tl.constexpr
+):
+    used, h, w, start, alone = _columns(columns, T, H, W, inner, BLOCK)
+    frame = H * W * inner
+    plane: tl.constexpr = KH * KW
+    before = tl.full((BLOCK,), 0.0, tl.float32)  # the gradient of the frame before this one, so far
+    this = tl.full((BLOCK,), 0.0, tl.float32)
+    for t in range(T):
+        following = tl.full((BLOCK,), 0.0, tl.float32)
+        windows = alone if KT == 0 else start + t * frame
+        for dh in tl.static_range(KH):
+            for dw in tl.static_range(KW):
+                # the window in which this position is element (dh, dw) stands around this one
+                row, column = h - dh + KH // 2, w - dw + KW // 2
+                inside = used & (row >= 0) & (row < H) & (column >= 0) & (column < W)
+                there = windows + ((KH // 2 - dh) * W + KW // 2 - dw) * inner
+                value = tl.load(grad + there, mask=inside, other=0.0).to(tl.float32)
+                tap = tl.load(taps + there, mask=inside, other=0).to(tl.int32) - (dh * KW + dw)
+                if KT == 0:
+                    this += tl.where(tap == t * plane, value, 0.0)
+                elif KT == 1:
+                    this += tl.where(tap == 0, value, 0.0)
+                else:
+                    before += tl.where(tap == 0, value, 0.0)
+                    this += tl.where(tap == plane, value, 0.0)
+                    following += tl.where(tap == 2 * plane, value, 0.0)
+        if KT == 3:
+            if t > 0:
+                tl.store(out + start + (t - 1) * frame, before.to(out.dtype.element_ty), mask=used)
+        else:
+            tl.store(out + start + t * frame, this.to(out.dtype.element_ty), mask=used)
+        before, this = this, following
+    if KT == 3:
+        tl.store(out + start + (T - 1) * frame, before.to(out.dtype.element_ty), mask=used)
