@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from smallbignet.classifier import Prediction, VideoClassifier
     from smallbignet.data.video import open_video
+    from smallbignet.deploy.fuse import fuse
     from smallbignet.errors import SmallBigError, VideoError, WorkError
     from smallbignet.models.complexity import complexity
     from smallbignet.models.directory import load_config, load_model, save_model
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOME = {
     "classifier": ["Prediction", "VideoClassifier"],
     "data.video": ["open_video"],
+    "deploy.fuse": ["fuse"],
     "errors": ["SmallBigError", "VideoError", "WorkError"],
     "models.complexity": ["complexity"],
     "models.directory": ["load_config", "load_model", "save_model"],

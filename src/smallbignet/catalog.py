@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
 
 from rich.table import Column, Table
 
 from smallbignet.errors import SmallBigError
-from smallbignet.models.complexity import Complexity, complexity
+from smallbignet.models.complexity import Complexity, complexity, parse_clip
 from smallbignet.models.zoo import NETWORKS, SLOWFAST, create_model, list_models
 
 
@@ -32,12 +31,9 @@ def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -
     Raises:
         SmallBigError: a clip of another form, or no such network.
     """
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", clip)
-    if not match:
-        raise SmallBigError("a clip is frames x size, such as 8x224", clip)
+    frames, size = parse_clip(clip)
     if not (names := list_models(pattern)):
         raise SmallBigError("no network of this name; `smallbig models` lists all", pattern)
-    frames, size = map(int, match.groups())
     costs = {}
     for name in names:
         alpha = SLOWFAST.get(name, {}).get("alpha", 1)

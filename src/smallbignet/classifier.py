@@ -75,8 +75,11 @@ class VideoClassifier:
         self.network: nn.Module = model if int8 else fuse(model, torch.bfloat16 if precision == "bf16" else torch.float32)
         self.is_ready = not int8
 
-    def calibrate(self, paths: Iterable[str], backend: str = "auto", filename_tmpl: str = "") -> None:
-        """Measures where int8's ranges lie, on the middle clips of up to 32 of the videos; nothing in other precisions.
+    def calibrate(self, paths: Iterable[str], views: str = "auto", backend: str = "auto", filename_tmpl: str = "") -> None:
+        """Measures where int8's ranges lie, on the middle views of up to 32 of the videos; nothing in other precisions.
+
+        Args:
+            views: those to come, such as "10x3"; crops of 3 are larger, and int8 is made for one size.
 
         Raises:
             WorkError: none of them can be read.
@@ -84,12 +87,13 @@ class VideoClassifier:
         """
         if self.is_ready:
             return
-        paths, views, clips, fault = list(paths), Views(1, 1), [], ""
+        paths, clips, fault = list(paths), [], ""
+        crops = Views(1, Views.parse(self.config.views if views == "auto" else views).num_crops)
         for path in paths[:: max(len(paths) // CALIBRATION, 1)][:CALIBRATION]:
             try:
                 with open_video(path, backend, filename_tmpl) as video:
                     middle = sample_test_clips(video.num_frames, self.config.clip, 1)
-                    clips.append(read_views(video, middle, self.config.input, views))
+                    clips.append(read_views(video, middle, self.config.input, crops)[crops.num_crops // 2][None])
             except VideoError as error:
                 fault = fault or error.what
         if not clips:

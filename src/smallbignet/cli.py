@@ -59,6 +59,11 @@ VERBS = {
         "smallbig prepare kinetics400 kinetics400_256 --short_side 256",
     ),
     "check": Verb("check:check", "which videos cannot be read, and why", "smallbig check my_videos --clean clean.csv"),
+    "benchmark": Verb(
+        "benchmark:benchmark",
+        "what networks cost here, in every variant, beside plain PyTorch and the machine's floor",
+        "smallbig benchmark --model smallbig_r50 --clip 8x224",
+    ),
     "convert": Verb(
         "convert:convert",
         "a published checkpoint into a model directory",

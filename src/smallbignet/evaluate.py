@@ -135,9 +135,10 @@ def evaluate(
     annotations = read_part(data, "val", root or None, path_column, label_column, classifier.config.classes)
     annotations = select_rows(annotations, select, data)
     spec = DataSpec(filename_tmpl=filename_tmpl, backend=backend)
-    classifier.calibrate(annotations.paths, backend, filename_tmpl)
+    views = views or classifier.config.views
+    classifier.calibrate(annotations.paths, views, backend, filename_tmpl)
     with bar("evaluate", len(annotations), "videos", visible=state.is_main_process) as progress:
-        result = score_videos(classifier, annotations, views or classifier.config.views, spec, workers, progress.advance)
+        result = score_videos(classifier, annotations, views, spec, workers, progress.advance)
     if state.is_main_process:
         if scores:
             save_scores(result, scores)

@@ -57,7 +57,7 @@ def predict(
     classifier = VideoClassifier(model, device=device or None, precision=precision)
     answers = []
     with bar("predict", len(paths), "videos") as progress:
-        classifier.calibrate(paths)
+        classifier.calibrate(paths, views)
         for path, answer in zip(paths, classifier.predict_all(paths, top, views), strict=True):
             if isinstance(answer, VideoError):
                 answers.append(Answer(path, [], answer.what))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from smallbignet.errors import SmallBigError
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,18 @@ class Complexity:
     params: int
     macs: int
     conv_macs: int
+
+
+def parse_clip(clip: str) -> tuple[int, int]:
+    """Frames and size of a clip written "8x224".
+
+    Raises:
+        SmallBigError: it has another form.
+    """
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", clip)
+    if not match:
+        raise SmallBigError("a clip is frames x size, such as 8x224", clip)
+    return int(match[1]), int(match[2])
 
 
 def complexity(build: Callable[[], nn.Module], clip_len: int = 8, size: int = 224) -> Complexity:

@@ -1,0 +1,1 @@
+"""Networks timed in turns: what is timed (`subjects`), and how (`turns`)."""

@@ -1,0 +1,168 @@
+"""Variants of a network timed in turns, each in a process of its own, beside plain and the floor that the machine sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cache
+from multiprocessing import get_context
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from smallbignet.errors import SmallBigError
+from smallbignet.models.complexity import complexity
+from smallbignet.timing.subjects import Case, convolution_elements, make_network, subject
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network in one variant. Where it could not run, `refused` says why.
+
+    Attributes:
+        clip: frames x size.
+        clips_per_second: median of the turns, and the least and the most of them.
+        latency_ms: percentiles of a call, which is a batch of clips: p50, p90, p99.
+        memory_mb: at most, of the GPU or of the process, weights and workspaces with it.
+        kept_mb: what a training step keeps of a clip for the backward pass.
+        times_plain: how many times as fast as plain, turn by turn, the median.
+        times_floor: how many times the floor's seconds it takes, likewise; see `Floor`.
+        error: of the logits, relative to plain's, the largest of all clips.
+        same_top1: share of the clips whose best class is plain's.
+        top: the operations that take longest, and their shares.
+    """
+
+    model: str
+    variant: str
+    clip: str
+    batch: int = 0
+    clips_per_second: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    memory_mb: float = 0.0
+    kept_mb: float | None = None
+    times_plain: float | None = None
+    times_floor: float | None = None
+    error: float | None = None
+    same_top1: float | None = None
+    top: list[tuple[str, float]] = field(default_factory=list)
+    refused: str = ""
+
+
+class Worker:
+    """A process that one case is timed in. What can't be is `refused`, with the reason, and asked no more."""
+
+    def __init__(self, case: Case, stack: ExitStack):
+        self.case, self.refused = case, ""
+        self.executor = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+
+    def ask(self, method: str) -> Any:
+        """What the subject's method of that name answers; None where it is refused."""
+        if not self.refused:
+            try:
+                answer, self.refused = self.executor.submit(_call, self.case, method).result()
+            except BrokenProcessPool:
+                self.refused = "its process died, of too little memory most likely"
+        return None if self.refused else answer
+
+
+_subject = cache(subject)
+
+
+def _call(case: Case, method: str) -> tuple[Any, str]:
+    """In the worker's process: an answer, or the reason why there is none."""
+    try:
+        return getattr(_subject(case), method)(), ""
+    except (SmallBigError, RuntimeError, ValueError, AssertionError, IndexError) as error:  # networks refuse clips in many ways
+        return None, " ".join(str(error).split())[:160] or type(error).__name__
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least that a clip could take on this machine.
+
+    Its multiply-accumulates at the rate of the best convolution, or its convolutions' inputs and outputs through memory at the
+    rate of a large copy, whichever takes longer.
+
+    Attributes:
+        macs: of a clip; in training three times those of an answer, for the gradients of inputs and weights take as many.
+        elements: read or written.
+    """
+
+    macs: int
+    elements: int
+
+    @classmethod
+    def of(cls, case: Case) -> Floor:
+        passes = 3 if case.train else 1
+        macs = complexity(lambda: make_network(case.model), *case.clip).macs
+        return cls(passes * macs, passes * convolution_elements(case.model, case.clip))
+
+    def seconds(self, rates: dict[str, float], half: bool) -> float:
+        """Of a clip, from seconds of a multiply-accumulate and of a byte."""
+        compute = self.macs * rates["best convolution bf16" if half else "best convolution"]
+        return max(compute, self.elements * (2 if half else 4) * rates["copy"])
+
+
+def measure(
+    cases: Sequence[Case], grounds: dict[str, Worker], turns: int, profile: bool, advance: Callable[[], object]
+) -> tuple[list[Row], list[dict[str, float]]]:
+    """A row for each variant of a network, of which the first is plain; and the grounds' rates at each turn.
+
+    Args:
+        grounds: workers of the floors, by name.
+        advance: is called after each worker's turn.
+    """
+    with ExitStack() as stack:
+        workers = [Worker(case, stack) for case in cases]
+        logits = []
+        for worker in workers:
+            logits.append(worker.ask("logits"))
+            worker.ask("seconds")  # which warms up
+            advance()
+        seconds: list[list[list[float]]] = [[] for _ in workers]  # by worker, turn and call
+        rates = []
+        for _ in range(turns):
+            for worker, mine in zip(workers, seconds, strict=True):
+                mine.append(worker.ask("seconds"))
+                advance()
+            rates.append({name: ground.ask("seconds")[0] for name, ground in grounds.items()})
+        floor, rows = Floor.of(cases[0]), []
+        for worker, mine, answers in zip(workers, seconds, logits, strict=True):
+            row = Row(worker.case.model, worker.case.variant, "x".join(map(str, worker.case.clip)))
+            if not worker.refused:
+                row = _timed(row, worker, mine, floor, rates, profile)
+                if not workers[0].refused:
+                    row = _beside_plain(row, mine, answers, workers[0], seconds[0], logits[0])
+            rows.append(replace(row, refused=worker.refused))
+    return rows, rates
+
+
+def _timed(row: Row, worker: Worker, seconds: list[list[float]], floor: Floor, rates: list[dict], profile: bool) -> Row:
+    batch, half = worker.ask("batch_size"), row.variant.endswith("bf16")
+    turns = [median(calls) / batch for calls in seconds]  # of a clip
+    over = median(mine / floor.seconds(rate, half) for mine, rate in zip(turns, rates, strict=True))
+    calls = [1000 * call for calls in seconds for call in calls]
+    kept = worker.ask("kept")
+    return replace(
+        row,
+        batch=batch,
+        clips_per_second=(1 / median(turns), 1 / max(turns), 1 / min(turns)),
+        latency_ms={f"p{p}": float(np.percentile(calls, p)) for p in (50, 90, 99)},
+        memory_mb=worker.ask("memory") / 1e6,
+        kept_mb=None if kept is None else kept / 1e6,
+        times_floor=None if row.variant == "int8" else over,  # the floors are those of floating point
+        top=worker.ask("top") if profile else [],
+    )
+
+
+def _beside_plain(row: Row, seconds: list, logits: Any, plain: Worker, plain_seconds: list, plain_logits: Any) -> Row:
+    share = row.batch / plain.ask("batch_size")
+    row = replace(row, times_plain=median(share * median(a) / median(b) for a, b in zip(plain_seconds, seconds, strict=True)))
+    if logits is None:
+        return row
+    error = ((logits - plain_logits).norm(dim=1) / plain_logits.norm(dim=1)).max().item()
+    return replace(row, error=error, same_top1=(logits.argmax(1) == plain_logits.argmax(1)).double().mean().item())
