@@ -71,7 +71,8 @@ def benchmark(
         batch: clips at once; 0 takes the largest that fits the GPU, in training.
         train: time training steps, not answers.
         variants: some of plain, channels_last, fused, compiled, openvino, "plain bf16", "fused bf16", "openvino bf16", int8
-            (in training plain, channels_last, fused, compiled, each also with bf16), divided by commas; all if not given.
+            (in training plain, channels_last, fused, compiled, each also with bf16), divided by commas; all but
+            compiled, which takes minutes, if not given.
         videos: a data set whose clips the variants' answers are compared on; noise if not given.
         turns: of each variant, besides the one that warms up.
         threads: of the processor; torch's own choice if 0.
@@ -114,9 +115,10 @@ def benchmark(
 
 
 def fits(variant: str, device: str) -> bool:
-    """Whether a variant is there where it isn't asked for by name: OpenVINO's where it is installed, on a processor."""
+    """Whether a variant is timed without being named: compiling takes minutes, OpenVINO is a processor's and may be missing."""
     takes_openvino = variant == "int8" or variant.startswith("openvino")
-    return not takes_openvino or (device == "cpu" and all(map(find_spec, ("openvino", "nncf"))))
+    has_openvino = device == "cpu" and all(map(find_spec, ("openvino", "nncf")))
+    return not variant.startswith("compiled") and (has_openvino or not takes_openvino)
 
 
 def find_networks(names: str) -> list[str]:

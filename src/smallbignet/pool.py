@@ -32,7 +32,7 @@ def in_processes(function: Callable, jobs: list[tuple[tuple, float]], workers: i
         while following < len(jobs):
             while waiting and len(busy) < workers:
                 idle = [(connection, process) for connection, process in idle if process.is_alive()]
-                connection, process = idle.pop() if idle else _spawn(context, function)
+                connection, process = idle.pop() if idle else spawn(context, function)
                 job, (arguments, seconds) = waiting.popleft()
                 connection.send(arguments)
                 busy[connection] = job, time.monotonic() + seconds, process
@@ -61,7 +61,8 @@ def in_processes(function: Callable, jobs: list[tuple[tuple, float]], workers: i
             connection.close()
 
 
-def _spawn(context: Any, function: Callable) -> tuple[Connection, Any]:
+def spawn(context: Any, function: Callable) -> tuple[Connection, Any]:
+    """A process that calls `function` with each tuple of arguments it is sent and sends the answer, until it is let go of."""
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(function, theirs), daemon=True)
     process.start()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -16,6 +14,7 @@ import numpy as np
 
 from smallbignet.errors import SmallBigError
 from smallbignet.models.complexity import complexity
+from smallbignet.pool import spawn
 from smallbignet.timing.subjects import Case, convolution_elements, make_network, subject
 
 
@@ -57,16 +56,20 @@ class Worker:
 
     def __init__(self, case: Case, stack: ExitStack):
         self.case, self.refused = case, ""
-        self.executor = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+        self.connection, process = spawn(get_context("spawn"), _call)
+        stack.callback(process.join)
+        stack.callback(self.connection.close)  # which ends the process
 
     def ask(self, method: str) -> Any:
         """What the subject's method of that name answers; None where it is refused."""
-        if not self.refused:
-            try:
-                answer, self.refused = self.executor.submit(_call, self.case, method).result()
-            except BrokenProcessPool:
-                self.refused = "its process died, of too little memory most likely"
-        return None if self.refused else answer
+        if self.refused:
+            return None
+        try:
+            self.connection.send((self.case, method))
+            answer, self.refused = self.connection.recv()
+        except (EOFError, OSError):
+            answer, self.refused = None, "its process died, of too little memory most likely"
+        return answer
 
 
 _subject = cache(subject)
