@@ -186,10 +186,13 @@ def find_videos(folder: Path) -> list[Path]:
 def find_files(names: Iterable[str]) -> list[str]:
     """The files that names stand for: files themselves, folders (all videos below), glob patterns; each once.
 
+    A name among others that stands for nothing stands for itself, and is met again where its file is opened.
+
     Raises:
-        SmallBigError: a name that stands for nothing.
+        SmallBigError: names that all stand for nothing.
     """
     found: dict[str, None] = {}
+    names, nothing = list(names), []
     for name in names:
         if Path(name).is_file():
             matches = [name]
@@ -198,8 +201,10 @@ def find_files(names: Iterable[str]) -> list[str]:
         else:
             matches = sorted(path for path in glob(name, recursive=True) if Path(path).is_file())
         if not matches:
-            raise SmallBigError("no video of this name", name)
-        found |= dict.fromkeys(matches)
+            nothing.append(name)
+        found |= dict.fromkeys(matches or [name])
+    if nothing and nothing == names:
+        raise SmallBigError("no video of this name", ", ".join(nothing))
     return list(found)
 
 
