@@ -87,5 +87,8 @@ def test_unknown_classes_and_no_readable_video(run, tmp_path):
     with pytest.raises(SmallBigError, match='"juggling"'):
         evaluate(str(run), str(tmp_path / "a.csv"), workers=0)
     (tmp_path / "b.csv").write_text("path,label\nx.mp4,still\n")
+    with pytest.raises(SmallBigError, match=r"none of its 1 videos is on disk.*x\.mp4; root names"):
+        evaluate(str(run), str(tmp_path / "b.csv"), workers=0)
+    (tmp_path / "x.mp4").touch()
     with pytest.raises(WorkError, match=r"none of the 1 videos.*x\.mp4"):
         evaluate(str(run), str(tmp_path / "b.csv"), workers=0)

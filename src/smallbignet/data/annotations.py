@@ -155,7 +155,8 @@ def split(annotations: Annotations, fraction: float, seed: int, group_column: st
             rows = np.flatnonzero(annotations.labels == label)
             held[rng.permutation(rows)[: round(fraction * len(rows))]] = True
     if not 0 < fraction < 1 or not held.any() or held.all():
-        raise SmallBigError("this split leaves no video to train or to validate on; change the fraction", fraction)
+        what = "this split leaves no video to train or to validate on; change it, or name the videos to validate on in data.val"
+        raise SmallBigError(what, f"data.val_fraction {fraction}")
     return annotations.subset(~held), annotations.subset(held)
 
 

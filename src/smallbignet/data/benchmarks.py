@@ -146,7 +146,11 @@ def read_part(
         _read_json(file)
         what = "no annotations of Something-Something V2 (a list of entries with id and template), all of .json that is read"
         raise SmallBigError(what, file)
-    return read_annotations(file, root, path_column, label_column, classes)
+    found = read_annotations(file, root, path_column, label_column, classes)
+    if not any(map(os.path.exists, found.paths)):  # one look at the disk, where all is well
+        what = f"none of its {len(found)} videos is on disk, the first is {found.paths[0]}; root names their folder"
+        raise SmallBigError(what, file)
+    return found
 
 
 def find_part(source: str | Path, part: str) -> Path:
