@@ -34,8 +34,14 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
         (["train", "nothing"], "nothing"),
         (["train", "small"], "--data.train"),
         (["train", "small", "--optim.lr", "fast"], "optim.lr"),
-        (["train", "small", "--optim.rate", "1"], "rate"),
+        (["train", "small", "--optim.lrr", "1"], "unknown option optim.lrr; did you mean optim.lr? (smallbig train --help)"),
+        (["train", "small", "--batch_size=8"], "did you mean optim.batch_size?"),
+        (["train", "small", "--augment.flip_pairs", "86,87"], "[[86, 87]]"),
+        (["train", "smal"], "did you mean small?"),
+        (["predct"], "did you mean predict?"),
+        (["predict", "slow_r5", __file__], "did you mean slow_r50?"),
         (["models", "resnet*"], "resnet*"),
+        (["models", "smalbig_r50"], "did you mean smallbig_r50?"),
         (["models", "--clip", "8"], "8"),
         (["convert", "no.pth", "out", "--network", "res50"], "no.pth"),
         (["check", "nowhere"], "nowhere"),
@@ -51,6 +57,18 @@ def test_a_users_mistake_is_one_line_and_status_2(words, expected, capsys):
 def test_debug_shows_the_traceback():
     with pytest.raises(Exception, match="nowhere"):
         main(["predict", "nowhere", __file__, "--debug"])
+
+
+def test_nothing_is_squeezed_into_a_pipe(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main(["models", "smallbig_s*"]) == 0
+    assert "│ 2d, 2d+extra, 3d+extra, 3d+extra │" in capsys.readouterr().out
+
+
+def test_a_model_is_not_converted_again(run, tmp_path, capsys):
+    for given in (run, run / "best", run / "best" / "model.safetensors"):
+        assert main(["convert", str(given), str(tmp_path / "out"), "--network", "res50"]) == 2
+        assert "this is a model directory already" in capsys.readouterr().err
 
 
 def test_models_as_json(capsys):

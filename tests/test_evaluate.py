@@ -10,7 +10,7 @@ import pytest
 from smallbignet import SmallBigError, VideoClassifier, WorkError, open_video
 from smallbignet.data.datasets import read_views
 from smallbignet.data.sampling import Views, sample_test_clips
-from smallbignet.evaluate import Evaluation, evaluate, write_report
+from smallbignet.evaluate import Evaluation, evaluate, show, write_report
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,9 @@ def test_figures_by_hand():
     assert figures["mean_class_accuracy"] == pytest.approx((1 / 3 + 1) / 2)  # of the classes that have videos
     assert figures["confusion"] == [[1, 2, 0], [0, 1, 0], [0, 0, 0]]
     assert evaluation.accuracy(2) == 0.75
+    thirds = Evaluation(np.array(list("abc")), np.array([0, 1, 0]), scores[:3], ["x", "y", "z"], [], "1x1")
+    assert thirds.accuracy() == 2 / 3  # in float64
+    assert "top-5" not in show(thirds).columns[0].cells  # of 3 classes, it says nothing
     assert figures["videos"] == 4 and figures["unreadable"] == [{"path": "e", "reason": "why"}]
 
 
@@ -84,5 +87,8 @@ def test_unknown_classes_and_no_readable_video(run, tmp_path):
     with pytest.raises(SmallBigError, match='"juggling"'):
         evaluate(str(run), str(tmp_path / "a.csv"), workers=0)
     (tmp_path / "b.csv").write_text("path,label\nx.mp4,still\n")
+    with pytest.raises(SmallBigError, match=r"none of its 1 videos is on disk.*x\.mp4; root names"):
+        evaluate(str(run), str(tmp_path / "b.csv"), workers=0)
+    (tmp_path / "x.mp4").touch()
     with pytest.raises(WorkError, match=r"none of the 1 videos.*x\.mp4"):
         evaluate(str(run), str(tmp_path / "b.csv"), workers=0)

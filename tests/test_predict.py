@@ -10,6 +10,7 @@ import pytest
 
 from smallbignet import Prediction, VideoClassifier, load_config, load_model, save_model
 from smallbignet.classifier import covering_views
+from smallbignet.cli import main
 from smallbignet.data.sampling import ClipSpec
 from smallbignet.data.synthetic import write_video
 from smallbignet.models.directory import ModelConfig
@@ -42,6 +43,16 @@ def test_a_model_directory_answers_as_the_network_it_was_saved_from(run, tmp_pat
 
     a, b = VideoClassifier(run), VideoClassifier(model, config, device="cpu")
     assert torch.equal(a.scores(torch.from_numpy(clip)), b.scores(torch.from_numpy(clip)))
+
+
+def test_a_missing_name_costs_that_name(run, clips, capsys):
+    video = str(min(clips.glob("val/still/*.mp4")))
+    assert main(["predict", str(run), "gone.mp4", video, "*.gone", "--views", "1x1", "--json"]) == 1
+    out, err = capsys.readouterr()
+    answers = {answer["path"]: answer["error"] for answer in json.loads(out)}
+    assert answers == {"gone.mp4": "there is no such file", video: "", "*.gone": "there is no such file"}
+    assert err == "".join(f"unreadable: {name}: there is no such file\n" for name in ("gone.mp4", "*.gone"))
+    assert main(["predict", str(run), "gone.mp4", "*.gone"]) == 2
 
 
 @pytest.mark.parametrize(("num_frames", "views"), [(10, "2x1"), (128, "2x1"), (129, "3x1"), (6400, "100x1")])

@@ -147,12 +147,15 @@ def test_what_is_refused_leaves_everything_as_it_was(tmp_path):
     video = write(data / "run" / "a.mp4", frames=3)
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine.txt").touch()
+    (tmp_path / "frames" / "7").mkdir(parents=True)
+    (tmp_path / "frames" / "7" / "00001.jpg").touch()
     before = sorted(tmp_path.rglob("*"))
     for source, target, options, message in (
         (data, data, {}, "inside the source"),
         (data, data / "small", {}, "inside the source"),
         (data, tmp_path / "used", {}, "holds something else"),
         (tmp_path / "used", tmp_path / "new", {}, "no videos"),
+        (tmp_path / "frames", tmp_path / "new", {}, "folders of frames"),
         (tmp_path / "gone", tmp_path / "new", {}, "no such data set"),
         (data, tmp_path / "new", {"short_side": 0}, "short_side is at least 2"),
         (data, tmp_path / "new", {"crf": 52}, "crf 0 to 51"),

@@ -79,8 +79,8 @@ def something_v2(root: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "make", "shorter", "missing", "views"),
     [
-        ("k400_smallbig_r23", kinetics, ["--run.views", "1x1"], "2 of 3 videos are there; 1 are missing: isNotThere0", "1x3"),
-        ("ssv1_smallbig_8f_plus", something_v1, [], "1 of 2 videos are there; 1 are missing: 4", ""),
+        ("k400_smallbig_r23", kinetics, ["--run.views", "1x1"], "2 of 3 videos found, 1 missing: isNotThere0", "1x3"),
+        ("ssv1_smallbig_8f_plus", something_v1, [], "1 of 2 videos found, 1 missing: 4", ""),
         ("ssv2_smallbig_8f", something_v2, [], "", ""),
     ],
 )

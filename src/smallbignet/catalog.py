@@ -7,7 +7,7 @@ from functools import partial
 
 from rich.table import Column, Table
 
-from smallbignet.errors import SmallBigError
+from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.complexity import Complexity, complexity, parse_clip
 from smallbignet.models.zoo import NETWORKS, SLOWFAST, create_model, list_models
 
@@ -33,7 +33,7 @@ def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -
     """
     frames, size = parse_clip(clip)
     if not (names := list_models(pattern)):
-        raise SmallBigError("no network of this name; `smallbig models` lists all", pattern)
+        raise SmallBigError(f"no network of this name; {did_you_mean(pattern, NETWORKS)}`smallbig models` lists all", pattern)
     costs = {}
     for name in names:
         alpha = SLOWFAST.get(name, {}).get("alpha", 1)

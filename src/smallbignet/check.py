@@ -97,7 +97,7 @@ def find_data(
 ) -> tuple[Annotations | None, list[str]]:
     """The annotations, of a list or where labels are wanted, and the paths of the videos."""
     source = Path(data[0])
-    if len(data) > 1 or not (source.suffix.lower() in (".csv", ".txt") or (source.is_dir() and with_labels)):
+    if len(data) > 1 or not (source.suffix.lower() in (".csv", ".txt", ".json") or (source.is_dir() and with_labels)):
         return None, find_files(data)
     if source.is_dir() and (part := find_part(source, "train")) != source:
         raise SmallBigError(f"a clean list is of one part: check {part.name} and its like each by itself", source)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from importlib import import_module
 from typing import Any
 
-from smallbignet.errors import SmallBigError, WorkError
+from smallbignet.errors import SmallBigError, WorkError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def usage() -> str:
 def run(name: str, words: list[str]) -> int:
     """Runs a verb with its words and prints what it answers."""
     if name not in VERBS:
-        raise SmallBigError(f"unknown verb; there are {', '.join(VERBS)}", name)
+        raise SmallBigError(f"unknown verb; {did_you_mean(name, VERBS)}there are {', '.join(VERBS)}", name)
     module_name, function_name = VERBS[name].function.split(":")
     module = import_module(f"smallbignet.{module_name}")
     function = getattr(module, function_name)
@@ -134,7 +134,8 @@ def run(name: str, words: list[str]) -> int:
         from rich.console import Console
 
         shown = module.show(result)
-        Console(highlight=False, markup=False, soft_wrap=isinstance(shown, str)).print(shown)
+        width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # files and pipes have no edge to fit into
+        Console(width=width, highlight=False, markup=False, soft_wrap=isinstance(shown, str)).print(shown)
     leave_group()
     return getattr(result, "exit_status", 0)
 

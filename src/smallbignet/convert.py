@@ -9,7 +9,7 @@ from typing import Any, Literal
 from smallbignet.data.annotations import read_classes
 from smallbignet.data.sampling import ClipSpec
 from smallbignet.errors import SmallBigError
-from smallbignet.models.directory import ModelConfig, save_model
+from smallbignet.models.directory import CONFIG, WEIGHTS, ModelConfig, save_model
 from smallbignet.weights import pytorchvideo
 from smallbignet.weights.adapter import read_checkpoint
 from smallbignet.weights.mmaction2 import from_mmaction2
@@ -52,8 +52,11 @@ def convert(
             400 classes of PyTorchVideo, else numbers.
 
     Raises:
-        SmallBigError: names what is missing, unexpected or of another shape.
+        SmallBigError: names what is missing, unexpected or of another shape; or it is a model directory already.
     """
+    given = Path(file).parent if Path(file).name == WEIGHTS else Path(file)
+    if any((directory / CONFIG).is_file() for directory in (given, given / "best")):
+        raise SmallBigError("this is a model directory already: predict, evaluate and model.weights take it as it is", given)
     state = read_checkpoint(file)
     model, how = SOURCES[source](state, network, file)
     if source == "pytorchvideo" and model.num_classes == 400:

@@ -69,11 +69,12 @@ def ensemble(files: list[str], *, weights: str = "", scores: str = "") -> Ensemb
 def show(result: Ensemble) -> Table:
     """A row for each member, and one for all of them."""
     figures = result.report()
-    table = Table("scores", "weight", "top-1 %", "top-5 %", caption=f"{figures['videos']} videos")
+    shown = {"top1": "top-1 %", "top5": "top-5 %"} if len(result.result.classes) > 5 else {"top1": "top-1 %"}
+    table = Table("scores", "weight", *shown.values(), caption=f"{figures['videos']} videos")
     for row in figures["members"]:
-        table.add_row(row["scores"], f"{row['weight']:.3g}", f"{100 * row['top1']:.2f}", f"{100 * row['top5']:.2f}")
+        table.add_row(row["scores"], f"{row['weight']:.3g}", *(f"{100 * row[key]:.2f}" for key in shown))
     table.add_section()
-    table.add_row("ensemble", "", f"{100 * figures['top1']:.2f}", f"{100 * figures['top5']:.2f}")
+    table.add_row("ensemble", "", *(f"{100 * figures[key]:.2f}" for key in shown))
     return table
 
 

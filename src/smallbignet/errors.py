@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class SmallBigError(Exception):
     """Something the user can mend: a wrong path, setting or file. The command line prints it as one line and exits with 2.
@@ -25,3 +28,9 @@ class VideoError(SmallBigError):
 
 class WorkError(SmallBigError):
     """The work itself failed, through no mistake in the command. The command line exits with 1."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to put into a message, with the known name that is most like an unknown one; nothing where none is."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}? " if close else ""

@@ -13,7 +13,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from rich.table import Table
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
+from torchmetrics.functional.classification import multiclass_confusion_matrix, multiclass_stat_scores
 
 from smallbignet import plots
 from smallbignet.classifier import VideoClassifier
@@ -49,7 +49,8 @@ class Evaluation:
         """Share of the videos whose label is among the k best scores, 0 to 1."""
         k = min(k, len(self.classes))
         scores, labels = torch.from_numpy(self.scores), torch.from_numpy(self.labels)
-        return multiclass_accuracy(scores, labels, len(self.classes), average="micro", top_k=k).item()
+        right, *_, all_of_them = multiclass_stat_scores(scores, labels, len(self.classes), average="micro", top_k=k).tolist()
+        return right / all_of_them
 
     def confusion(self) -> np.ndarray:
         """(num_classes, num_classes) of int: row label, column answer."""
@@ -222,5 +223,6 @@ def show(result: Evaluation) -> Table:
         table.add_row(row["class"], str(row["videos"]), f"{100 * row['accuracy']:.1f}")
     table.add_section()
     for name, key in (("top-1", "top1"), ("top-5", "top5"), ("mean class accuracy", "mean_class_accuracy")):
-        table.add_row(name, "", f"{100 * figures[key]:.2f}")
+        if key != "top5" or len(result.classes) > 5:
+            table.add_row(name, "", f"{100 * figures[key]:.2f}")
     return table

@@ -19,7 +19,8 @@ from av.video.reformatter import VideoReformatter
 from rich.filesize import decimal
 
 from smallbignet.check import VideoReport, judge
-from smallbignet.data.annotations import Annotations, find_videos, read_annotations, to_csv
+from smallbignet.data.annotations import Annotations, find_videos, to_csv
+from smallbignet.data.benchmarks import read_part
 from smallbignet.data.frames import Video
 from smallbignet.data.sampling import ClipSpec, sample_test_clips
 from smallbignet.data.video import VIDEO_EXTENSIONS, PyAVVideo, conversion, open_video, upright
@@ -120,11 +121,11 @@ def prepare(
         workers: processes; 0 takes one for each core.
 
     Raises:
-        SmallBigError: no such source, a target of other settings, two videos of one name.
+        SmallBigError: no such source, one without video files, a target of other settings, two videos of one name.
         WorkError: the target can't be written.
     """
     encoding, folder, given = Encoding(short_side, gop, crf), Path(target), Path(source)
-    annotations = None if given.is_dir() else read_annotations(given, root or None, path_column, label_column)
+    annotations = None if given.is_dir() else read_part(given, "train", root or None, path_column, label_column)
     if annotations is None:
         base, videos, prefix = given, [str(path) for path in find_videos(given)], ""
         if folder.resolve().is_relative_to(given.resolve()):
@@ -133,6 +134,8 @@ def prepare(
             raise SmallBigError("no videos in this folder", source)
     else:
         base, videos, prefix = Path(root or given.parent), annotations.paths.tolist(), f"{given.stem}_"
+    if all(map(os.path.isdir, videos)):
+        raise SmallBigError("these are folders of frames, which are read as they are; only video files are prepared", source)
     goals = find_goals(videos, base, folder)
     claim(folder, {"root": str(base.resolve()), **asdict(encoding)})
     report = prepare_videos(goals, encoding, workers)

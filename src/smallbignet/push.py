@@ -105,7 +105,12 @@ def model_card(directory: str | Path, repo: str, license: str = "", dataset: str
         f"# {repo.split('/')[-1]}",
         f"A video classifier of {len(config.classes)} classes.",
     ]
-    parts += [table, *_figures(directory.parent, directory.name), _usage(repo, config.network), _classes(config.classes)]
+    parts += [
+        table,
+        *_figures(directory.parent, directory.name, len(config.classes)),
+        _usage(repo, config.network),
+        _classes(config.classes),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -115,7 +120,7 @@ def _clip(clip: ClipSpec) -> str:
     return f"uniform, a frame from each of {clip.clip_len} equal segments of the video"
 
 
-def _figures(run: Path, kept: str) -> list[str]:
+def _figures(run: Path, kept: str, num_classes: int) -> list[str]:
     """What a finished run has measured of its "best" or "last" model; nothing where `run` is no such run's directory."""
     if kept not in ("best", "last") or not all((run / name).is_file() for name in ("report.json", "config.yaml")):
         return []
@@ -127,7 +132,8 @@ def _figures(run: Path, kept: str) -> list[str]:
     else:
         test = report["test"]
         text = f"On the validation videos, after {report['epochs']} epochs:"
-        figures = [f"{100 * test['top1']:.2f}", f"{100 * test['top5']:.2f}", test["views"], test["videos"]]
+        top5 = f"{100 * test['top5']:.2f}" if num_classes > 5 else ""
+        figures = [f"{100 * test['top1']:.2f}", top5, test["views"], test["videos"]]
     return [f"{text}\n\n| top-1 % | top-5 % | views | videos |\n|---|---|---|---|\n| {' | '.join(map(str, figures))} |"]
 
 

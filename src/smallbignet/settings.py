@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from smallbignet.data.datasets import DataSpec
 from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.transforms import AugmentSpec, InputSpec
-from smallbignet.errors import SmallBigError
+from smallbignet.errors import SmallBigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -176,12 +177,26 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
     try:
         return read_settings(parser.instantiate(parser.parse_args([*recipe_words(recipe), *overrides])))
     except ArgumentError as error:
-        raise SmallBigError(one_line(error), recipe) from error
+        raise SmallBigError(explain(error, parser), recipe) from error
+
+
+def explain(error: Exception, parser: ArgumentParser) -> str:
+    """A parser's message in one line: what may have been meant by an unknown option, the help on one of a wrong value."""
+    what, helps = one_line(error), {action.dest: action.help for action in parser._actions}
+    unknown = r"unrecognized arguments: --([\w.]+)|Group '(.+)' does not accept option '(.+)'|Option '(.+)' is not accepted"
+    if match := re.match(unknown, what):
+        name = ".".join(filter(None, match.groups()))
+        meant = [dest for dest in helps if dest.endswith(f".{name}")] or [name]  # a section was left out
+        return f"unknown option {name}; {did_you_mean(meant[0], helps)}".rstrip("; ")
+    if match := re.match(r'Parser key "(.+?)": (.+)', what):
+        return f"{match[1]}: {match[2]}; its help: {helps.get(match[1])}"
+    return what
 
 
 def one_line(error: Exception) -> str:
     """A parser's message without its line breaks and Python's type names."""
-    return " ".join(str(error).split()).replace("a typing.Literal", "one of ").replace("<class 'float'>", "number")
+    words = " ".join(str(error).split()).replace("a typing.Literal", "one of ").replace("<class 'float'>", "number")
+    return re.sub(r"<class '(\w+)'>", r"\1", words)
 
 
 def recipe_words(recipe: str) -> list[str]:
@@ -214,7 +229,8 @@ def recipe_path(recipe: str) -> Path:
     for path in (Path(recipe), shipped):
         if path.is_file():
             return path
-    raise SmallBigError(f"no such recipe; shipped: {', '.join(shipped_recipes())}; or give a YAML file", recipe)
+    hint = did_you_mean(recipe, shipped_recipes())
+    raise SmallBigError(f"no such recipe; {hint}`smallbig train --help` lists those shipped; or give a YAML file", recipe)
 
 
 def shipped_recipes() -> list[str]:

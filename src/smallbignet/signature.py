@@ -11,7 +11,7 @@ from docstring_parser import parse
 from jsonargparse import ArgumentError, ArgumentParser
 
 from smallbignet.errors import SmallBigError
-from smallbignet.settings import TrainConfig, add_settings, one_line, read_settings, recipe_words, shipped_recipes
+from smallbignet.settings import TrainConfig, add_settings, explain, read_settings, recipe_words
 
 
 def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tuple[dict[str, Any], bool]:
@@ -31,11 +31,11 @@ def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tu
     try:
         values = parser.instantiate(parser.parse_args(words))
     except (ArgumentError, argparse.ArgumentError, TypeError, ValueError) as error:
-        raise SmallBigError(one_line(error), f"{prog} --help") from error
+        raise SmallBigError(explain(error, parser), f"{prog} --help") from error
     arguments = {name: getattr(values, name) for name in inspect.signature(function).parameters if hasattr(values, name)}
     if has_recipe:
         if values.config is None:
-            raise SmallBigError(f"name a recipe first: {', '.join(shipped_recipes())}, or a YAML file", f"{prog} --help")
+            raise SmallBigError("name a recipe first, such as small, or a YAML file", f"{prog} --help lists them")
         arguments["config"] = read_settings(values)
     return arguments, values.json
 
@@ -48,7 +48,7 @@ def make_parser(function: Callable, prog: str, verb: Any, docs: dict[str, str]) 
     for name, parameter in inspect.signature(function).parameters.items():
         hint = get_type_hints(function)[name]
         if hint is TrainConfig:
-            parser.usage = f"{prog} RECIPE [--section.key value] ..."
+            parser.usage = f"{prog} RECIPE [--section.key value] ...\n\nexample: {verb.example}"  # and below a long list
             add_settings(parser)
         elif parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
             count: dict[str, Any] = {"nargs": "+"} if get_origin(hint) is list else {}

@@ -44,7 +44,7 @@ from smallbignet.weights.imagenet import TORCHVISION, VIDEO_ONLY
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:
-    """Trains a video classifier; see `smallbignet.settings` for all settings.
+    """Trains a video classifier on labelled videos. A recipe, shipped or a YAML file, has the settings; options change them.
 
     Args:
         config: the settings.
@@ -345,11 +345,11 @@ class Trainer:
 def show(report: TrainReport) -> Table:
     """The end of a run for people."""
     table = Table(show_header=False, title="trained")
+    top5 = f", top-5 {100 * report.test['top5']:.2f} %" if len(load_config(report.directory).classes) > 5 else ""
     rows = {
         "best top-1": f"{100 * report.best_top1:.2f} % (epoch {report.best_epoch} of {report.epochs})",
         "last top-1": f"{100 * report.last_top1:.2f} %",
-        f"last model, views {report.test['views']}": f"top-1 {100 * report.test['top1']:.2f} %, "
-        f"top-5 {100 * report.test['top5']:.2f} %",
+        f"last model, views {report.test['views']}": f"top-1 {100 * report.test['top1']:.2f} %{top5}",
         "videos": f"{report.train_videos} to train, {report.val_videos} to validate, {len(report.unreadable)} unreadable",
         "training": f"{report.seconds:.0f} s, {report.clips_per_second:.1f} clips/s",
         "model": f"{report.directory}/best",

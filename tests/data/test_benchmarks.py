@@ -118,7 +118,7 @@ def test_missing_videos_are_counted_and_some_are_named(tmp_path, capsys, monkeyp
     found = read_part(tmp_path, "train")
     assert (len(found), found.missing) == (1, 7)
     names = f"{CLIPS[1]}, {CLIPS[2]}, lost_video0_000000_000010, ..."
-    assert capsys.readouterr().err == f"kinetics_train.csv: 1 of 8 videos are there; 7 are missing: {names}\n"
+    assert capsys.readouterr().err == f"kinetics_train.csv: 1 of 8 videos found, 7 missing: {names}\n"
     monkeypatch.setenv("RANK", "1")
     read_part(tmp_path, "train")
     assert capsys.readouterr().err == ""  # of several processes, the first says it
@@ -128,7 +128,7 @@ def test_missing_videos_are_counted_and_some_are_named(tmp_path, capsys, monkeyp
 def test_something_v1(tmp_path, frames):
     train, val = read_split(DataSpec(str(something_v1(tmp_path, frames))))
     assert rows(train) == [("100", 1), ("7", 0)] and rows(val) == [("21", 2)]
-    assert train.classes == ["Holding something", "Turning something upside down", 'Poking "a hole" into [it]']
+    assert train.classes == ["Holding something", "Turning something upside down", 'Poking "a hole" into it']
 
 
 def test_no_folder_of_frames_is_listed(tmp_path, monkeypatch):
@@ -167,15 +167,32 @@ def test_a_models_classes_go_before_the_benchmarks(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("kinetics_train.csv", KINETICS + "flying,0123456789a,0,10,train\n", 'line 5: "flying" is no class of Kinetics-400'),
+        (
+            "kinetics_train.csv",
+            KINETICS + "flying,0123456789a,0,10,train\n",
+            'video 0123456789a_000000_000010: "flying" is none of',
+        ),
         ("kinetics_train.csv", f"{HEADER}\nzumba,0123456789a,0:10,10,train\n", "line 2 has no times in seconds"),
         ("kinetics_train.csv", f"{HEADER}\nzumba,0123456789a,0,10\n", "line 2 has not 5 fields"),
         ("kinetics_train.csv", HEADER.removeprefix("label,") + "\n0123456789a,0,10,test\n", 'no column "label" in the header'),
         ("kinetics_train.csv", KINETICS, "none of its 3 videos is below "),
         ("something-something-v1-train.csv", "7;Holding something\n8\n", "line 2 is not `id;label`"),
-        ("something-something-v1-train.csv", "7;Holding it\n", 'line 1: "Holding it" is no class of Something-Something V1'),
-        ("something-something-v2-train.json", '[{"id": "1", "template": ""},\n', "line 2 is no JSON"),
-        ("something-something-v2-train.json", '[{"id": "1", "template": "Opening it"}]', 'entry 1: "Opening it" is no class'),
+        (
+            "something-something-v1-train.csv",
+            "7;Holding it\n",
+            '"Holding it" is none of the 174 classes of the shipped list ssv1',
+        ),
+        ("something-something-v2-train.json", '[{"id": "1", "template": ""},\n', "line 2, column 1 is no JSON"),
+        (
+            "something-something-v2-train.json",
+            '[{"id" "1"}]',
+            "line 1, column 8 is no JSON",
+        ),
+        (
+            "something-something-v2-train.json",
+            '[{"id": "1", "template": "Opening it"}]',
+            'entry 1, video 1: "Opening it"',
+        ),
         ("something-something-v2-train.json", '[{"template": "Opening [something]"}]', "entry 1 has no id or no template"),
     ],
 )
@@ -191,6 +208,22 @@ def test_a_benchmark_without_the_file_of_a_part(tmp_path):
     write(tmp_path, {"kinetics_val.csv": KINETICS_VAL})
     with pytest.raises(SmallBigError, match=r"Kinetics-400 without its kinetics_train\.csv or train\.csv"):
         read_part(tmp_path, "train")
+
+
+def test_a_label_that_the_file_of_labels_lacks_names_that_file(tmp_path):
+    write(something_v2(tmp_path), {"something-something-v2-labels.json": '{"Holding [something] next to [something]": "0"}'})
+    with pytest.raises(SmallBigError, match=r'video 7: "Tipping something over" is none of the 1 classes of .*labels\.json'):
+        read_part(tmp_path, "train")  # whose other label is there, with brackets
+
+
+@pytest.mark.parametrize("name", ["list.json", "train.json"])
+def test_other_json_is_no_list(tmp_path, name):
+    write(tmp_path, {name: '{"a": [1,,2]}'})
+    with pytest.raises(SmallBigError, match="line 1, column 10 is no JSON"):
+        read_part(tmp_path / name, "train")
+    write(tmp_path, {name: '{"a": [1, 2]}'})
+    with pytest.raises(SmallBigError, match="no annotations of Something-Something V2"):
+        read_part(tmp_path / name, "train")
 
 
 @pytest.mark.parametrize("labels", ['{"Opening something": "first"}', '["Opening something"]'])

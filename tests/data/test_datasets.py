@@ -287,6 +287,7 @@ def test_one_folder_is_split_by_fraction_and_seed(tmp_path):
 def test_csv_rows_are_selected(tmp_path, settings, train, val):
     lines = [f"{name},{'xy'[i % 2]},{i // 2}\n" for i, name in enumerate("abcdefgh")]
     (tmp_path / "set.csv").write_text("path,label,fold\n" + "".join(lines))
+    (tmp_path / "h").touch()  # one is enough for the paths to be taken for right
     parts = read_split(DataSpec(str(tmp_path / "set.csv"), **settings))
     assert ["".join(names(part)) for part in parts] == [train, val]
     assert parts[0].classes == parts[1].classes == ["x", "y"]
@@ -294,7 +295,8 @@ def test_csv_rows_are_selected(tmp_path, settings, train, val):
 
 def test_class_names_from_a_file(tmp_path):
     (tmp_path / "train.txt").write_text("1.mp4 1\n2.mp4 0\n")
-    (tmp_path / "val.txt").write_text("3.mp4 2\n")
+    (tmp_path / "val.txt").write_text("1.mp4 2\n")
+    (tmp_path / "1.mp4").touch()
     (tmp_path / "classes.txt").write_text("run\nbox\nfall\n")
     spec = DataSpec(str(tmp_path / "train.txt"), str(tmp_path / "val.txt"), classes=str(tmp_path / "classes.txt"))
     train, val = read_split(spec)
@@ -311,11 +313,14 @@ def test_class_names_from_a_file(tmp_path):
         ({"train": "set.csv", "classes": "missing.txt"}, "missing.txt"),
         ({"train": "set.csv", "val_select": "fold=9"}, "set.csv"),
         ({"train": "set.csv", "val_select": "fold=0,1"}, "set.csv"),  # nothing is left to train on
+        ({"train": "set.csv", "val_fraction": 0.1}, "data.val_fraction 0.1"),
+        ({"train": "set.csv", "root": "elsewhere"}, "set.csv"),  # where none of the videos is
     ],
 )
 def test_mistakes_name_their_place(tmp_path, monkeypatch, settings, where):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "set.csv").write_text("path,label,fold\n1.mp4,x,0\n2.mp4,y,1\n")
+    (tmp_path / "1.mp4").touch()
     with pytest.raises(SmallBigError) as caught:
         read_split(DataSpec(**settings))
     assert caught.value.where == where

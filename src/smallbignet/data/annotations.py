@@ -155,7 +155,8 @@ def split(annotations: Annotations, fraction: float, seed: int, group_column: st
             rows = np.flatnonzero(annotations.labels == label)
             held[rng.permutation(rows)[: round(fraction * len(rows))]] = True
     if not 0 < fraction < 1 or not held.any() or held.all():
-        raise SmallBigError("this split leaves no video to train or to validate on; change the fraction", fraction)
+        what = "this split leaves no video to train or to validate on; change it, or name the videos to validate on in data.val"
+        raise SmallBigError(what, f"data.val_fraction {fraction}")
     return annotations.subset(~held), annotations.subset(held)
 
 
@@ -186,10 +187,13 @@ def find_videos(folder: Path) -> list[Path]:
 def find_files(names: Iterable[str]) -> list[str]:
     """The files that names stand for: files themselves, folders (all videos below), glob patterns; each once.
 
+    A name among others that stands for nothing stands for itself, and is met again where its file is opened.
+
     Raises:
-        SmallBigError: a name that stands for nothing.
+        SmallBigError: names that all stand for nothing.
     """
     found: dict[str, None] = {}
+    names, nothing = list(names), []
     for name in names:
         if Path(name).is_file():
             matches = [name]
@@ -198,8 +202,10 @@ def find_files(names: Iterable[str]) -> list[str]:
         else:
             matches = sorted(path for path in glob(name, recursive=True) if Path(path).is_file())
         if not matches:
-            raise SmallBigError("no video of this name", name)
-        found |= dict.fromkeys(matches)
+            nothing.append(name)
+        found |= dict.fromkeys(matches or [name])
+    if nothing and nothing == names:
+        raise SmallBigError("no video of this name", ", ".join(nothing))
     return list(found)
 
 

@@ -62,15 +62,20 @@ def _read_something_v1(file: Path) -> Iterator[Row]:
         name, semicolon, label = line.partition(";")
         if not semicolon:
             raise SmallBigError(f"line {number} is not `id;label`", file)
-        yield f"line {number}", name.strip(), label.strip()
+        yield f"line {number}", name.strip(), _without_brackets(label)
 
 
 def _read_something_v2(file: Path) -> Iterator[Row]:
     for number, entry in enumerate(_read_json(file), 1):
         try:
-            yield f"entry {number}", str(entry["id"]), re.sub(r"[\[\]]", "", entry["template"])
+            yield f"entry {number}", str(entry["id"]), _without_brackets(entry["template"])
         except (KeyError, TypeError) as error:
             raise SmallBigError(f"entry {number} has no id or no template", file) from error
+
+
+def _without_brackets(label: str) -> str:
+    """A label as the lists of classes have it: templates say "Opening [something]"."""
+    return re.sub(r"[\[\]]", "", label).strip()
 
 
 BENCHMARKS = [
@@ -137,7 +142,15 @@ def read_part(
     file = find_part(source, part)
     if benchmark := _benchmark_of(file):
         return _read_benchmark(benchmark, file, Path(root or (source if Path(source).is_dir() else file.parent)), classes)
-    return read_annotations(file, root, path_column, label_column, classes)
+    if file.suffix.lower() == ".json":
+        _read_json(file)
+        what = "no annotations of Something-Something V2 (a list of entries with id and template), all of .json that is read"
+        raise SmallBigError(what, file)
+    found = read_annotations(file, root, path_column, label_column, classes)
+    if not any(map(os.path.exists, found.paths)):  # one look at the disk, where all is well
+        what = f"none of its {len(found)} videos is on disk, the first is {found.paths[0]}; root names their folder"
+        raise SmallBigError(what, file)
+    return found
 
 
 def find_part(source: str | Path, part: str) -> Path:
@@ -167,20 +180,24 @@ def _find_files(source: Path, folders: list[str], benchmark: Benchmark, names: S
 
 
 def _benchmark_of(file: Path) -> Benchmark | None:
-    """The benchmark that an annotation file is of, by how it starts."""
+    """The benchmark that an annotation file is of, by how it or its name starts."""
     if file.suffix.lower() not in (".csv", ".json") or not file.is_file():
         return None
     head = read_text(file)[:10_000]
-    return next((benchmark for benchmark in BENCHMARKS if re.match(benchmark.head, head)), None)
+    for benchmark in BENCHMARKS:
+        own_name = benchmark.name.lower().replace(" ", "-")  # "something-something-v2", which says it of a broken file, too
+        if re.match(benchmark.head, head) or file.name.startswith(own_name):
+            return benchmark
+    return None
 
 
 def _read_benchmark(benchmark: Benchmark, file: Path, root: Path, classes: Sequence[str] | None) -> Annotations:
-    own_classes = _read_labels(benchmark, file.parent)
+    own_classes, listed_in = _read_labels(benchmark, file.parent)
     known, videos = set(own_classes), _find_videos(root, re.compile(benchmark.video))
     paths, labels, missing = [], [], []
     for place, name, label in benchmark.read(file):
         if label not in known:
-            raise SmallBigError(f'{place}: "{label}" is no class of {benchmark.name}', file)
+            raise SmallBigError(f'{place}, video {name}: "{label}" is none of the {len(known)} classes of {listed_in}', file)
         if path := videos.get(name):
             paths.append(path)
             labels.append(label)
@@ -190,21 +207,21 @@ def _read_benchmark(benchmark: Benchmark, file: Path, root: Path, classes: Seque
     if not paths:
         raise SmallBigError(f"none of its {listed} videos is below {root} ({names})", file)
     if missing and os.environ.get("RANK", "0") == "0":  # one of several processes says it
-        console.print(f"{file.name}: {len(paths)} of {listed} videos are there; {len(missing)} are missing: {names}")
+        console.print(f"{file.name}: {len(paths)} of {listed} videos found, {len(missing)} missing: {names}")
     classes = own_classes if classes is None else classes
     return Annotations(np.array(paths), index_labels(labels, classes, file), list(classes), missing=len(missing))
 
 
-def _read_labels(benchmark: Benchmark, folder: Path) -> list[str]:
-    """The classes in the order of their indices: of the owners' file beside the annotations, or the shipped list."""
+def _read_labels(benchmark: Benchmark, folder: Path) -> tuple[list[str], str]:
+    """The classes in the order of their indices, and where they are: a file beside the annotations, or shipped."""
     file = next((folder / name for name in benchmark.labels if (folder / name).is_file()), None)
     if file is None:
-        return read_classes(benchmark.classes)
+        return read_classes(benchmark.classes), f"the shipped list {benchmark.classes}"
     if file.suffix == ".csv":
-        return read_classes(file)
+        return [_without_brackets(label) for label in read_classes(file)], str(file)
     index = _read_json(file)
     try:
-        return sorted(index, key=lambda label: int(index[label]))
+        return [_without_brackets(label) for label in sorted(index, key=lambda label: int(index[label]))], str(file)
     except (TypeError, ValueError) as error:
         raise SmallBigError('not of the form {"class": "index", ...}', file) from error
 
@@ -213,7 +230,7 @@ def _read_json(file: Path) -> Any:
     try:
         return json.loads(read_text(file))
     except json.JSONDecodeError as error:
-        raise SmallBigError(f"line {error.lineno} is no JSON: {error.msg}", file) from error
+        raise SmallBigError(f"line {error.lineno}, column {error.colno} is no JSON: {error.msg}", file) from error
 
 
 def _find_videos(root: Path, video: re.Pattern) -> dict[str, str]:

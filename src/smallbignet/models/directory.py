@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.transforms import InputSpec
-from smallbignet.errors import SmallBigError
+from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.files import fresh_folder, install
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import create_model
@@ -123,5 +123,5 @@ def find_model(source: str | Path) -> Path:
         from smallbignet.weights.hub import download_model
 
         return download_model(name)
-    what = f"no model here: expected a folder with {CONFIG} and {WEIGHTS}, org/name on the hub, or one of"
-    raise SmallBigError(f"{what} {', '.join(PUBLISHED)}", source)
+    what = f"expected a folder with {CONFIG} and {WEIGHTS}, org/name on the hub, or one of {', '.join(PUBLISHED)}"
+    raise SmallBigError(f"no model here: {did_you_mean(name, PUBLISHED)}{what}", source)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from typing import Any
 
-from smallbignet.errors import SmallBigError
+from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import SlowFast
 from smallbignet.models.smallbig import BlockSpec, SmallBigNet
@@ -113,9 +112,7 @@ def create_model(
         SmallBigError: an unknown name, not four stages, a width that isn't a multiple of 8.
     """
     if name not in NETWORKS:
-        close = get_close_matches(name, NETWORKS, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise SmallBigError(f"unknown network; {hint}`smallbig models` lists all", name)
+        raise SmallBigError(f"unknown network; {did_you_mean(name, NETWORKS)}`smallbig models` lists all", name)
     depth, named = NETWORKS[name]
     blocks = [block_spec(stage) for stage in stages or named]
     if len(blocks) != 4:

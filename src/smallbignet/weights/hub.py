@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import huggingface_hub
+from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from smallbignet.errors import SmallBigError, WorkError
@@ -40,9 +41,11 @@ def hub_errors(repo_id: str) -> Iterator[None]:
         raise SmallBigError(what, repo_id) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise WorkError(
-            "the hub can't be reached, and this isn't in its cache: go online, unset HF_HUB_OFFLINE", repo_id
+            f"{ENDPOINT} can't be reached, and neither a folder nor the hub's cache has this: go online, unset HF_HUB_OFFLINE",
+            repo_id,
         ) from error
     except Exception as error:  # its library for HTTP, and with it what a failing network raises, changes with the version
         if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
             raise SmallBigError("the hub refuses this: log in with `hf auth login`, with a token that may", repo_id) from error
-        raise WorkError(f"the hub failed: {' '.join(str(error).split())}", repo_id) from error
+        what = f"the hub failed: {' '.join(str(error).split())}; see whether {ENDPOINT} can be reached, and try again"
+        raise WorkError(what, repo_id) from error
