@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from smallbignet import Prediction, VideoClassifier, load_config, load_model, save_model
-from smallbignet.classifier import covering_views
+from smallbignet import Prediction, SmallBigError, VideoClassifier, VideoError, load_config, load_model, save_model
+from smallbignet.classifier import ahead, covering_views
 from smallbignet.cli import main
 from smallbignet.data.sampling import ClipSpec
 from smallbignet.data.synthetic import write_video
@@ -53,6 +54,46 @@ def test_a_missing_name_costs_that_name(run, clips, capsys):
     assert answers == {"gone.mp4": "there is no such file", video: "", "*.gone": "there is no such file"}
     assert err == "".join(f"unreadable: {name}: there is no such file\n" for name in ("gone.mp4", "*.gone"))
     assert main(["predict", str(run), "gone.mp4", "*.gone"]) == 2
+
+
+@pytest.mark.parametrize(("precision", "near"), [("bf16", 0.02), ("int8", 0.1)])
+def test_other_precisions_answer_nearly_the_same(precision, near, run, clips, capsys):
+    if precision == "int8":
+        pytest.importorskip("nncf", reason="int8 takes NNCF and OpenVINO")
+    videos, answers = [str(path) for path in sorted(clips.glob("val/*/*.mp4"))], []
+    for words in ([], ["--precision", precision]):
+        assert main(["predict", str(run), *videos, "--views", "1x3", "--device", "cpu", "--json", *words]) == 0
+        listed = json.loads(capsys.readouterr().out)
+        answers.append([{p["label"]: p["score"] for p in answer["predictions"]} for answer in listed])
+    for exact, other in zip(*answers, strict=True):
+        assert exact != other and all(abs(exact[label] - other[label]) < near for label in exact.keys() & other.keys())
+
+
+def test_int8_is_calibrated_first(run):
+    import torch
+
+    with pytest.raises(SmallBigError, match="calibrate"):
+        VideoClassifier(run, device="cpu", precision="int8").scores(torch.zeros(1, 4, 3, 32, 32, dtype=torch.uint8))
+
+
+def test_the_next_is_made_while_one_is_used():
+    made = []
+
+    def items():
+        for i in range(4):
+            made.append(i)
+            yield i
+        raise VideoError("no more", "clip.mp4")
+
+    taken = ahead(items())
+    assert next(taken) == 0
+    for _ in range(100):  # the thread's next item
+        time.sleep(0.01)
+        if len(made) > 1:
+            break
+    assert made == [0, 1]
+    with pytest.raises(VideoError, match="no more"):
+        list(taken)
 
 
 @pytest.mark.parametrize(("num_frames", "views"), [(10, "2x1"), (128, "2x1"), (129, "3x1"), (6400, "100x1")])

@@ -61,8 +61,9 @@ def benchmark(
 ) -> Benchmark:
     """Times networks in every variant, interleaved, beside plain PyTorch and the floor that this machine sets.
 
-    Every variant runs in a process of its own; they take turns of about a second. plain is what research code runs: eager,
-    default memory format, nothing fused. A network's name has random weights.
+    Every variant runs in a process of its own; they take turns of about a second. plain, which the others are compared with, is
+    what research code runs: eager, default memory format, nothing fused; on a GPU under autocast (plain bf16). A network's name
+    has random weights.
 
     Args:
         model: names or patterns of networks, model directories, torchvision's r2plus1d_18, s3d, mvit_v2_s, swin3d_t; several
@@ -88,7 +89,8 @@ def benchmark(
         raise SmallBigError(f"the variants are {', '.join(named)}", ", ".join(unknown))
     if turns < 1 or batch < 0:
         raise SmallBigError("there must be a turn, and a batch of clips", f"turns {turns}, batch {batch}")
-    wanted = ["plain", *(name for name in wanted if name != "plain")]
+    plain = "plain bf16" if chosen.startswith("cuda") else "plain"
+    wanted = [plain, *(name for name in wanted if name != plain)]
     networks, threads = find_networks(model), threads or torch.get_num_threads()
     rows: list[Row] = []
     floors: list[dict[str, float]] = []
@@ -188,7 +190,8 @@ def show(result: Benchmark) -> Group:
         "ms p50, p90, p99": lambda row: ", ".join(f"{ms:.0f}" for ms in row.latency_ms.values()),
         "x plain": lambda row: number(row.times_plain, ".2f"),
         "x floor": lambda row: number(row.times_floor, ".2f"),
-        "MB": lambda row: f"{row.memory_mb:.0f}",
+        "MB": lambda row: number(row.memory_mb, ".0f"),
+        "MB/clip": lambda row: number(row.memory_mb / row.batch if row.memory_mb and row.batch > 1 else None, ".0f"),
         "kept MB/clip": lambda row: number(row.kept_mb, ".1f"),
         "error": lambda row: number(row.error, ".1e"),
         "same top-1": lambda row: number(row.same_top1, ".1%"),

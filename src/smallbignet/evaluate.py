@@ -22,6 +22,7 @@ from smallbignet.data.benchmarks import read_part
 from smallbignet.data.datasets import DataSpec, TestViews, make_loader
 from smallbignet.data.sampling import Views
 from smallbignet.errors import SmallBigError, WorkError
+from smallbignet.ops.memory import keep_memory
 from smallbignet.progress import bar, console
 
 
@@ -131,6 +132,7 @@ def evaluate(
     """
     if scores and not scores.endswith(".npz"):
         raise SmallBigError("a scores file ends in .npz", scores)
+    keep_memory()
     state = PartialState(cpu=device == "cpu")
     classifier = VideoClassifier(model, device=device or state.device, precision=precision)
     annotations = read_part(data, "val", root or None, path_column, label_column, classifier.config.classes)

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from smallbignet.classifier import Prediction, VideoClassifier
 from smallbignet.data.annotations import find_files
 from smallbignet.errors import VideoError
+from smallbignet.ops.memory import keep_memory
 from smallbignet.progress import bar, console
 
 
@@ -54,6 +55,7 @@ def predict(
         SmallBigError: no such model, or nothing of that name.
     """
     paths = find_files(videos)
+    keep_memory()
     classifier = VideoClassifier(model, device=device or None, precision=precision)
     answers = []
     with bar("predict", len(paths), "videos") as progress:

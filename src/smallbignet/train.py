@@ -99,10 +99,9 @@ class Trainer:
         torch.manual_seed(config.run.seed)
         model, network = build_network(config.model, self.train_set.classes, "" if state else config.model.weights)
         model.set_grad_checkpointing(config.run.grad_checkpointing)
-        on_processor = self.accelerator.device.type == "cpu"
-        if on_processor:
-            keep_memory()
-        self.saving = nullcontext if on_processor else recompute  # where kernels pool and normalise, again is cheaper than kept
+        keep_memory()
+        on_gpu = self.accelerator.device.type == "cuda"
+        self.saving = recompute if on_gpu else nullcontext  # where kernels pool and normalise, again is cheaper than kept
         self.memory_format = torch.channels_last_3d if config.run.channels_last else torch.contiguous_format
         model = model.to(self.accelerator.device).to(memory_format=self.memory_format)
         self.ema, self.replica = None, copy.deepcopy(model) if is_sharded(self.accelerator) else None

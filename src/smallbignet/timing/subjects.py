@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from smallbignet.deploy.fuse import fuse
 from smallbignet.errors import SmallBigError
-from smallbignet.models.directory import load_model
+from smallbignet.models.directory import load_config, load_model
 from smallbignet.models.zoo import create_model, list_models
 from smallbignet.ops.memory import keep_memory
 from smallbignet.ops.recompute import recompute
@@ -59,18 +57,23 @@ class Case:
     clips: str = ""
 
 
-def make_network(name: str) -> nn.Module:
-    """The network of that name. Random weights have their big views switched on."""
+def build_network(name: str) -> nn.Module:
+    """The network of that name with random weights, their big views switched on."""
+    torch.manual_seed(0)
     if name in RIVALS:
         return getattr(torchvision.models.video, name)(weights=None, num_classes=400)
-    if name not in list_models():
-        return load_model(name).to(memory_format=torch.contiguous_format)
-    torch.manual_seed(0)
-    network = create_model(name)
+    network = create_model(name) if name in list_models() else create_model(**load_config(name).network)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.2, 0.6)
     return network
+
+
+def make_network(name: str) -> nn.Module:
+    """The network of that name, a model directory's with its weights."""
+    if name in RIVALS or name in list_models():
+        return build_network(name)
+    return load_model(name).to(memory_format=torch.contiguous_format)
 
 
 def _plain_max_pool(x: Tensor, window: tuple) -> Tensor:
@@ -98,6 +101,15 @@ def plain_operations() -> Iterator[None]:
         yield
 
 
+def peak_memory() -> int | None:
+    """Bytes that this process has held at most; Linux tells."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return None
+
+
 class Timed:
     """Something to call again and again. A subclass says what `call` is."""
 
@@ -108,13 +120,14 @@ class Timed:
         self.case, self.on_gpu = case, case.device.startswith("cuda")
         self.form, _, precision = case.variant.partition(" ")
         self.half = precision == "bf16"
-        self.before = self._resident()
+        self.before = peak_memory()
 
     def call(self) -> object:
         raise NotImplementedError
 
     def seconds(self) -> list[float]:
-        """Of each call, for about a second."""
+        """Of each call, for about a second, after one that brings back what others' turns have driven from the caches."""
+        self.call()
         return self.some(self.call, TURN)
 
     def some(self, call: Callable[[], object], enough: float = TURN / 10) -> list[float]:
@@ -140,13 +153,11 @@ class Timed:
         """Bytes that are kept of one more clip for the backward pass, but for what is made again there."""
         return None
 
-    def memory(self) -> int:
-        """Bytes at most, so far: of the GPU; or of the process's memory, since before the network was made."""
-        return torch.cuda.max_memory_allocated() if self.on_gpu else self._resident() - self.before
-
-    def _resident(self) -> int:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+    def memory(self) -> int | None:
+        """Bytes at most, so far: of the GPU; or of the process, since before the network was made, where the system tells."""
+        if self.on_gpu:
+            return torch.cuda.max_memory_allocated()
+        return None if self.before is None else (peak_memory() or 0) - self.before
 
     def top(self) -> list[tuple[str, float]]:
         """The five operations that take longest, and their shares of a call's time."""
@@ -175,6 +186,8 @@ class Inference(Timed):
         clips = torch.load(case.clips) if case.clips else torch.randn(noise, generator=generator)
         calibration, clips = clips[:CALIBRATION], clips[CALIBRATION:].to(case.device)
         self.format = torch.contiguous_format if self.form == "plain" else torch.channels_last_3d
+        if self.form == "fused" and not self.on_gpu:
+            keep_memory()
         network = make_network(case.model).to(case.device).eval()
         if self.form in ("channels_last", "compiled"):
             network = network.to(memory_format=self.format)
@@ -238,8 +251,8 @@ class Training(Timed):
         return self.batch
 
     def kept(self) -> int:
-        one, two = (self._kept(batch) for batch in (1, 2))
-        return two - one
+        fewer, more = (self._kept(batch) for batch in (2, 3))  # of one clip alone, a normalisation may see a single value
+        return more - fewer
 
     def _kept(self, batch: int) -> int:
         mine, kept = {p.data_ptr() for p in self.network.parameters()}, {}
@@ -323,7 +336,7 @@ def convolution_elements(model: str, clip: tuple[int, int]) -> int:
         elements += inputs[0].numel() + output.numel()
 
     with torch.device("meta"), torch.no_grad():
-        network = make_network(model).eval()
+        network = build_network(model).eval()
         for module in network.modules():
             if isinstance(module, nn.Conv3d):
                 module.register_forward_hook(count)

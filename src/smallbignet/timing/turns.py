@@ -15,7 +15,7 @@ import numpy as np
 from smallbignet.errors import SmallBigError
 from smallbignet.models.complexity import complexity
 from smallbignet.pool import spawn
-from smallbignet.timing.subjects import Case, convolution_elements, make_network, subject
+from smallbignet.timing.subjects import Case, build_network, convolution_elements, subject
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Row:
     batch: int = 0
     clips_per_second: tuple[float, float, float] = (0.0, 0.0, 0.0)
     latency_ms: dict[str, float] = field(default_factory=dict)
-    memory_mb: float = 0.0
+    memory_mb: float | None = None
     kept_mb: float | None = None
     times_plain: float | None = None
     times_floor: float | None = None
@@ -56,8 +56,8 @@ class Worker:
 
     def __init__(self, case: Case, stack: ExitStack):
         self.case, self.refused = case, ""
-        self.connection, process = spawn(get_context("spawn"), _call)
-        stack.callback(process.join)
+        self.connection, self.process = spawn(get_context("spawn"), _call)
+        stack.callback(self.process.join)
         stack.callback(self.connection.close)  # which ends the process
 
     def ask(self, method: str) -> Any:
@@ -101,7 +101,7 @@ class Floor:
     @classmethod
     def of(cls, case: Case) -> Floor:
         passes = 3 if case.train else 1
-        macs = complexity(lambda: make_network(case.model), *case.clip).macs
+        macs = complexity(lambda: build_network(case.model), *case.clip).macs
         return cls(passes * macs, passes * convolution_elements(case.model, case.clip))
 
     def seconds(self, rates: dict[str, float], half: bool) -> float:
@@ -133,10 +133,11 @@ def measure(
                 mine.append(worker.ask("seconds"))
                 advance()
             rates.append({name: ground.ask("seconds")[0] for name, ground in grounds.items()})
-        floor, rows = Floor.of(cases[0]), []
+        running = not all(worker.refused for worker in workers)
+        floor, rows = Floor.of(cases[0]) if running else None, []
         for worker, mine, answers in zip(workers, seconds, logits, strict=True):
             row = Row(worker.case.model, worker.case.variant, "x".join(map(str, worker.case.clip)))
-            if not worker.refused:
+            if floor and not worker.refused:
                 row = _timed(row, worker, mine, floor, rates, profile)
                 if not workers[0].refused:
                     row = _beside_plain(row, mine, answers, workers[0], seconds[0], logits[0])
@@ -149,17 +150,21 @@ def _timed(row: Row, worker: Worker, seconds: list[list[float]], floor: Floor, r
     turns = [median(calls) / batch for calls in seconds]  # of a clip
     over = median(mine / floor.seconds(rate, half) for mine, rate in zip(turns, rates, strict=True))
     calls = [1000 * call for calls in seconds for call in calls]
-    kept = worker.ask("kept")
+    kept, memory = worker.ask("kept"), worker.ask("memory")
     return replace(
         row,
         batch=batch,
         clips_per_second=(1 / median(turns), 1 / max(turns), 1 / min(turns)),
         latency_ms={f"p{p}": float(np.percentile(calls, p)) for p in (50, 90, 99)},
-        memory_mb=worker.ask("memory") / 1e6,
-        kept_mb=None if kept is None else kept / 1e6,
+        memory_mb=megabytes(memory),
+        kept_mb=megabytes(kept),
         times_floor=None if row.variant == "int8" else over,  # the floors are those of floating point
         top=worker.ask("top") if profile else [],
     )
+
+
+def megabytes(count: int | None) -> float | None:
+    return None if count is None else count / 1e6
 
 
 def _beside_plain(row: Row, seconds: list, logits: Any, plain: Worker, plain_seconds: list, plain_logits: Any) -> Row:
