@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/smallbig demo
 
 test: $(VENV)/test-installed lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check .

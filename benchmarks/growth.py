@@ -67,7 +67,7 @@ def draw(seconds: dict[Point, list[float]], variants: list[str], title: str, fil
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="smallbig_r50")
+    parser.add_argument("--model", default="smallbig_r23")
     parser.add_argument("--variants", nargs="+", default=["plain", "fused", "fused bf16"])
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--plot", default="growth.png")

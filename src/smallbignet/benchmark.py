@@ -87,11 +87,12 @@ def benchmark(
     wanted = [name.strip() for name in variants.split(",")] if variants else [v for v in named if fits(v, chosen)]
     if unknown := [name for name in wanted if name not in named]:
         raise SmallBigError(f"the variants are {', '.join(named)}", ", ".join(unknown))
-    if turns < 1 or batch < 0:
+    if turns < 1 or batch < (0 if train else 1):
         raise SmallBigError("there must be a turn, and a batch of clips", f"turns {turns}, batch {batch}")
     plain = "plain bf16" if chosen.startswith("cuda") else "plain"
     wanted = [plain, *(name for name in wanted if name != plain)]
-    networks, threads = find_networks(model), threads or torch.get_num_threads()
+    networks = {name: parse_clip(clip) if clip else own_clip(name) for name in find_networks(model)}
+    threads = threads or torch.get_num_threads()
     rows: list[Row] = []
     floors: list[dict[str, float]] = []
     with (
@@ -100,8 +101,7 @@ def benchmark(
         ExitStack() as stack,
     ):
         grounds = {name: Worker(Case("", name, (0, 0), 0, chosen, threads, False), stack) for name in FLOORS}
-        for network in networks:
-            size = parse_clip(clip) if clip else own_clip(network)
+        for network, size in networks.items():
             clips = write_clips(videos, network, size, folder) if videos and not train else ""
             cases = [Case(network, name, size, batch, chosen, threads, train, clips) for name in wanted]
             timed, rates = measure(cases, grounds, turns, profile, progress.advance)

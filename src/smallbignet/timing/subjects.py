@@ -230,6 +230,7 @@ class Training(Timed):
         self.network = make_network(case.model).to(case.device).to(memory_format=self.format).train()
         self.sgd = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9)
         self.forward = torch.compile(self.network) if self.form == "compiled" else self.network
+        self.clips: dict[int, Tensor] = {}
         self.batch = case.batch or self._largest_batch()
 
     def call(self) -> None:
@@ -242,10 +243,12 @@ class Training(Timed):
 
     def loss(self, batch: int, saving: AbstractContextManager | None = None) -> Tensor:
         frames, size = self.case.clip
-        clips = torch.randn(batch, 3, frames, size, size, device=self.case.device).contiguous(memory_format=self.format)
+        if batch not in self.clips:
+            clips = torch.randn(batch, 3, frames, size, size, device=self.case.device)
+            self.clips = {batch: clips.contiguous(memory_format=self.format)}
         lean = self.form == "fused" and self.on_gpu
         with self._operations(), self._autocast(), saving or (recompute() if lean else nullcontext()):
-            return F.cross_entropy(self.forward(clips).float(), torch.arange(batch, device=self.case.device))
+            return F.cross_entropy(self.forward(self.clips[batch]).float(), torch.arange(batch, device=self.case.device))
 
     def batch_size(self) -> int:
         return self.batch
