@@ -282,7 +282,7 @@ class Training(Timed):
             torch.cuda.reset_peak_memory_stats()
             self.step(batch)
             peaks.append(torch.cuda.max_memory_allocated())
-        free = 0.94 * torch.cuda.get_device_properties(0).total_memory - peaks[0]
+        free = 0.9 * torch.cuda.get_device_properties(0).total_memory - peaks[0]
         torch.cuda.reset_peak_memory_stats()
         return 8 + int(free / (peaks[1] - peaks[0])) * 8
 

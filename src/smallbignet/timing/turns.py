@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 
 from smallbignet.errors import SmallBigError
 from smallbignet.models.complexity import complexity
@@ -81,6 +82,8 @@ def _call(case: Case, method: str) -> tuple[Any, str]:
         return getattr(_subject(case), method)(), ""
     except (SmallBigError, RuntimeError, ValueError, AssertionError, IndexError) as error:  # networks refuse clips in many ways
         return None, " ".join(str(error).split())[:160] or type(error).__name__
+    finally:
+        torch.cuda.empty_cache()  # a GPU's memory is all there for whoever has the next turn
 
 
 @dataclass(frozen=True)
