@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py --plot growth.png
 
-Variants take turns at each point. Expected is the time of a clip of 8x224, times the frames, pixels and clips that there are to
+Variants take turns at each point. Expected is the time of a clip of 8x112, times the frames, pixels and clips that there are to
 one of its own.
 """
 
@@ -19,7 +19,7 @@ from smallbignet.timing.subjects import FLOORS, Case
 from smallbignet.timing.turns import Worker, measure
 
 AXES = {"frames": (8, 16, 32, 64), "size": (112, 160, 224, 320), "batch": (1, 2, 4, 8)}
-COMMON = {"frames": 8, "size": 224, "batch": 1}
+COMMON = {"frames": 8, "size": 112, "batch": 1}
 Point = tuple[int, ...]  # frames, size, batch
 
 
@@ -28,7 +28,7 @@ def place(axis: str, value: int) -> Point:
 
 
 def amount(point: Point) -> float:
-    """Of work, in clips of 8x224."""
+    """Of work, in clips of 8x112."""
     frames, size, batch = point
     return frames / COMMON["frames"] * (size / COMMON["size"]) ** 2 * batch
 
