@@ -39,7 +39,8 @@ def test_training_steps_and_what_they_keep(capsys):
     assert all(row["batch"] == 2 and row["error"] is None for row in rows.values())
 
 
-def test_people_see_markdown(run, capsys):
+def test_people_see_markdown(run, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert (
         main(["benchmark", "--turns", "1", "--device", "cpu", "--model", f"{run},s3d", "--clip", "4x32", "--variants", "plain"])
         == 0
