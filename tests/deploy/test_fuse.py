@@ -58,11 +58,12 @@ def test_minimal_filtering_is_a_convolution(shape):
     assert (result - expected).norm() / expected.norm() < 2e-6
 
 
-def test_bfloat16_is_near_and_answers_in_float32(random_network, change):
-    model, x = random_network("smallbig_r23", width=16), torch.randn(2, 3, 8, 64, 64)
+@pytest.mark.parametrize(("name", "stages"), NETWORKS, ids=[stages[0] if stages else name for name, stages in NETWORKS])
+def test_bfloat16_is_near_and_answers_in_float32(name, stages, random_network, change):
+    model, x = random_network(name, stages=stages, width=16), torch.randn(1, 3, 8, 64, 64)
     fused = fuse(model, torch.bfloat16)
     assert fused(x).dtype == torch.float32
-    assert 1e-4 < change(model, fused, x) < 0.05
+    assert 1e-4 < change(model, fused, x) < 0.1
 
 
 def test_the_networks_surface(random_network, change):

@@ -340,5 +340,5 @@ def halved_max(x: Tensor, dim: int) -> Tensor:
 
 
 def window_mean(x: Tensor, window: str) -> Tensor:
-    """`pool_view` of (N, T, H, W, C) by averages."""
-    return pool_view(x.permute(0, 4, 1, 2, 3), window, "avg").permute(0, 2, 3, 4, 1).contiguous()
+    """`pool_view` of (N, T, H, W, C) by averages; in float32, for PyTorch has no others on a processor."""
+    return pool_view(x.float().permute(0, 4, 1, 2, 3), window, "avg").permute(0, 2, 3, 4, 1).to(x.dtype).contiguous()
