@@ -24,7 +24,7 @@ from smallbignet.data.datasets import read_views
 from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips
 from smallbignet.data.transforms import InputSpec, to_input
 from smallbignet.data.video import open_video
-from smallbignet.errors import SmallBigError, VideoError, WorkError
+from smallbignet.errors import SmallBigError, VideoError, WorkError, did_you_mean
 from smallbignet.models.complexity import parse_clip
 from smallbignet.models.directory import load_config
 from smallbignet.models.zoo import SLOWFAST, list_models
@@ -129,7 +129,12 @@ def find_networks(names: str) -> list[str]:
     for name in (part.strip() for part in names.split(",")):
         matching = [name] if name in RIVALS else list_models(name)
         if not matching:
-            load_config(name)  # which says what is wrong with the name
+            try:
+                load_config(name)
+            except SmallBigError as error:
+                if hint := did_you_mean(name, [*list_models(), *RIVALS]):
+                    raise SmallBigError(f"no network of this name; {hint}`smallbig models` lists all", name) from error
+                raise
         found += matching or [name]
     return found
 
