@@ -62,7 +62,7 @@ class VideoClassifier:
     ):
         if precision not in PRECISIONS:
             raise SmallBigError(f"precision must be one of {', '.join(PRECISIONS)}", precision)
-        self.device, self.precision = pick_device(device), precision
+        self.device = pick_device(device)
         if precision == "int8" and self.device.type != "cpu":
             raise SmallBigError("int8 runs on a processor: device cpu", self.device)
         if isinstance(model, VideoNetwork):

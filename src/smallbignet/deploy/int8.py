@@ -1,4 +1,4 @@
-"""int8 on a processor, through OpenVINO and its quantiser NNCF: `pip install openvino nncf`."""
+"""int8 on a processor, through OpenVINO and its quantiser NNCF: `pip install 'smallbignet[int8]'`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def to_openvino(model: nn.Module, shape: torch.Size) -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise SmallBigError("int8 takes OpenVINO: pip install openvino nncf") from error
+        raise SmallBigError("int8 takes OpenVINO: pip install 'smallbignet[int8]'") from error
     program = torch.export.export(model, (torch.zeros(1, *shape),))
     return openvino.convert_model(program, input=[(1, *shape)])
 
@@ -71,7 +71,7 @@ def quantize(model: nn.Module, clips: Tensor) -> OpenVINONetwork:
         with redirect_stdout(sys.stderr):
             import nncf
     except ImportError as error:
-        raise SmallBigError("int8 takes NNCF: pip install openvino nncf") from error
+        raise SmallBigError("int8 takes NNCF: pip install 'smallbignet[int8]'") from error
     nncf.set_log_level(logging.ERROR)
     data = nncf.Dataset([clip[None].numpy() for clip in clips.float().contiguous()])
     with redirect_stdout(sys.stderr):  # its progress
