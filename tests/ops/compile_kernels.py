@@ -1,0 +1,82 @@
+"""Compiles every Triton kernel of a training step for a GPU that need not be there, as the functions around them launch it.
+
+    python tests/ops/compile_kernels.py ARCHITECTURE        (80: A100, 90: H100)
+
+Prints a line for each: type, name, registers a thread, bytes spilled, whether it loads 16 bytes at once. Apart from the tests,
+because what Triton's interpreter has been asked for can't be compiled in the same process.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import get_ptxas
+from triton.runtime.jit import JITFunction
+
+from smallbignet.ops import norm_kernels, pool_kernels
+
+ARCHITECTURE = int(sys.argv[1])
+
+
+class NoDevice:
+    """What Triton asks a driver for before it compiles."""
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", ARCHITECTURE, 32)
+
+
+def compile_only(kernel: JITFunction, *arguments, warmup: bool, **options):
+    compiled = run(kernel, *arguments, warmup=True, **options)
+    if compiled.hash not in seen:
+        seen.add(compiled.hash)
+        report(f"{arguments[0].dtype} {kernel.__name__}", compiled.asm["ptx"])
+    return compiled
+
+
+def report(name: str, ptx: str) -> None:
+    ptxas = getattr(get_ptxas(ARCHITECTURE), "path", get_ptxas(ARCHITECTURE))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "kernel.ptx")
+        source.write_text(ptx)
+        suffix = "a" if ARCHITECTURE >= 90 else ""
+        command = [ptxas, "-v", f"-arch=sm_{ARCHITECTURE}{suffix}", str(source), "-o", str(source.with_suffix(".cubin"))]
+        log = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    registers, spilled = (re.search(pattern, log)[1] for pattern in (r"Used (\d+) registers", r"(\d+) bytes spill stores"))
+    print(name, registers, spilled, "ld.global.v4" in ptx)
+
+
+def compile_all(dtype: torch.dtype) -> None:
+    """What a step of any network of this package launches, in channels_last_3d."""
+    x = torch.zeros(2, 64, 8, 14, 14, dtype=dtype).contiguous(memory_format=torch.channels_last_3d)
+    for window in ((3, 3, 3), (None, 3, 3), (1, 3, 3)):
+        y, taps = pool_kernels.pool_forward(x, window)
+        pool_kernels.pool_backward(y, taps, window, 8)
+    mean, _ = norm_kernels.moments(x)
+    for big in (None, x, x[:, :, :1].contiguous(memory_format=torch.channels_last_3d)):
+        mean_big = None if big is None else mean
+        coefficients, terms_big = (mean, mean_big, mean), None if big is None else (mean, mean)
+        for shortcut, relu in ((None, False), (None, True), (x, True)):
+            y = norm_kernels.apply(x, big, coefficients, shortcut, relu)
+            seen_by_relu = y if relu and shortcut is not None else None
+            norm_kernels.sums(y, seen_by_relu, x, coefficients, big, mean, mean_big, relu)
+            has_shortcut = shortcut is not None
+            norm_kernels.gradients(y, seen_by_relu, x, coefficients, big, (mean, mean), terms_big, relu, has_shortcut)
+
+
+if __name__ == "__main__":
+    run, seen = JITFunction.run, set()
+    JITFunction.run = compile_only
+    triton.runtime.driver.set_active(NoDevice())
+    compile_all(torch.bfloat16)
+    compile_all(torch.float32)
