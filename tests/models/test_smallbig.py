@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from smallbignet import BlockSpec, create_model, list_models
-from smallbignet.models.smallbig import ExtraUnit, SmallBigUnit, pool_view
+from smallbignet.models.smallbig import ExtraUnit, SmallBigUnit, pool_views
 from smallbignet.models.zoo import SLOWFAST
 
 WINDOWS = ["3x1x1", "3x3x3", "3x5x5", "3x7x7", "Tx3x3"]
@@ -63,7 +63,7 @@ def test_the_unit_is_equation_2(window):
 
 def test_average_pooling_leaves_the_padding_out():
     x = torch.ones(1, 2, 3, 4, 4)
-    assert pool_view(x, "3x3x3", "avg").unique().tolist() == [1.0]
+    assert pool_views(x, "3x3x3", "avg")[1].unique().tolist() == [1.0]
 
 
 def test_single_bn_computes_one_convolution_of_the_sum():

@@ -1,10 +1,10 @@
-"""Strided convolutions in bfloat16 on a processor: `nn.Conv3d`'s values, and its gradients."""
+"""Convolutions of one frame each: `nn.Conv3d`'s values, and its gradients."""
 
 import pytest
 import torch
 from torch import nn
 
-from smallbignet.ops.conv import Conv3d
+from smallbignet.ops.conv import Conv3d, conv_of_images
 
 
 @pytest.mark.parametrize(("kernel", "size"), [(1, 8), (3, 8), (3, 7)], ids=str)
@@ -36,3 +36,16 @@ def test_other_convolutions_are_pytorchs():
     conv, x = Conv3d(16, 8, 1, (1, 2, 2), bias=False), torch.randn(1, 16, 2, 4, 4)
     assert torch.equal(conv(x), nn.Conv3d.forward(conv, x))
     assert type(conv(x).grad_fn).__name__ == "ConvolutionBackward0"
+
+
+@pytest.mark.parametrize("bias", [False, True], ids=["without bias", "with bias"])
+@pytest.mark.parametrize(("kernel", "stride", "frames"), [(3, 1, 4), (3, 2, 4), (1, 2, 1), (7, 2, 2)], ids=str)
+def test_a_convolution_of_images_is_the_one_of_frames(kernel, stride, frames, bias):
+    conv = nn.Conv3d(8, 4, (1, kernel, kernel), (1, stride, stride), (0, kernel // 2, kernel // 2), bias=bias).double()
+    x = torch.randn(2, 8, frames, 9, 9).double().to(memory_format=torch.channels_last_3d).requires_grad_()
+    parameters = list(conv.parameters())
+    y, reference = conv_of_images(x, conv.weight, conv.bias, conv.stride[1:], conv.padding[1:]), conv(x)
+    assert torch.allclose(y, reference)
+    grad = torch.randn_like(y)
+    for one, other in zip(*(torch.autograd.grad(z, [x, *parameters], grad) for z in (y, reference)), strict=True):
+        assert torch.allclose(one, other)

@@ -4,15 +4,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from smallbignet.ops.pool import global_max, max_pool
+from smallbignet.ops.pool import global_views, max_views
 
 WINDOWS = [(3, 1, 1), (1, 3, 3), (3, 3, 3), (3, 5, 5), (3, 7, 7), (None, 3, 3)]
 FORMATS = [torch.contiguous_format, torch.channels_last_3d]
 
 
-def theirs(x: torch.Tensor, window: tuple) -> torch.Tensor:
+def theirs(x: torch.Tensor, window: tuple) -> tuple[torch.Tensor, torch.Tensor]:
     t, h, w = window
-    return F.max_pool3d(x, (t or x.shape[2], h, w), 1, (t // 2 if t else 0, h // 2, w // 2))
+    return x, F.max_pool3d(x, (t or x.shape[2], h, w), 1, (t // 2 if t else 0, h // 2, w // 2))
 
 
 def clips(*shape: int, dtype=torch.float32, memory_format=torch.contiguous_format, device="cpu") -> torch.Tensor:
@@ -21,11 +21,12 @@ def clips(*shape: int, dtype=torch.float32, memory_format=torch.contiguous_forma
     return x.to(device, dtype).to(memory_format=memory_format).requires_grad_()
 
 
-def compare(ours: torch.Tensor, reference: torch.Tensor, x: torch.Tensor, x_reference: torch.Tensor) -> None:
-    torch.testing.assert_close(ours, reference.to(ours.dtype), rtol=0, atol=0, equal_nan=True)
-    grad = torch.arange(ours.numel(), device=x.device).remainder(7).view(ours.shape)
-    ours.backward(grad.to(ours.dtype))
-    reference.backward(grad.to(reference.dtype))
+def compare(ours: tuple, reference: tuple, x: torch.Tensor, x_reference: torch.Tensor) -> None:
+    for one, other in zip(ours, reference, strict=True):
+        torch.testing.assert_close(one, other.to(one.dtype), rtol=0, atol=0, equal_nan=True)
+    whole = [torch.arange(view.numel(), device=x.device).remainder(7).view(view.shape) for view in ours]
+    for views in (ours, reference):
+        torch.autograd.backward(views, [grad.to(view.dtype) for grad, view in zip(whole, views, strict=True)])
     torch.testing.assert_close(x.grad, x_reference.grad.to(x.dtype), rtol=0, atol=0)
 
 
@@ -34,16 +35,16 @@ def compare(ours: torch.Tensor, reference: torch.Tensor, x: torch.Tensor, x_refe
 def test_kernels_answer_as_pytorch_does(window, memory_format, device):
     x = clips(2, 3, 3, 4, 5, memory_format=memory_format, device=device)
     reference = x.detach().clone().requires_grad_()
-    y = max_pool(x, window)
-    assert y.is_contiguous(memory_format=memory_format)
-    compare(y, theirs(reference, window), x, reference)
+    views = max_views(x, window)
+    assert all(view.is_contiguous(memory_format=memory_format) for view in views)
+    compare(views, theirs(reference, window), x, reference)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_kernels_in_half_precision(dtype, device):
     x = clips(1, 8, 2, 4, 4, dtype=dtype, memory_format=torch.channels_last_3d, device=device)
     reference = x.detach().float().requires_grad_()
-    compare(max_pool(x, (3, 3, 3)), theirs(reference, (3, 3, 3)), x, reference)
+    compare(max_views(x, (3, 3, 3)), theirs(reference, (3, 3, 3)), x, reference)
 
 
 @pytest.mark.parametrize("window", [(3, 3, 3), (None, 3, 3)], ids=str)
@@ -52,7 +53,7 @@ def test_nan_is_the_maximum_and_gets_the_gradient(window, device):
     with torch.no_grad():
         x[0, 0, 1, 1, 2] = x[0, 0, 2, 2, 2] = float("nan")
     reference = x.detach().clone().requires_grad_()
-    compare(max_pool(x, window), theirs(reference, window), x, reference)
+    compare(max_views(x, window), theirs(reference, window), x, reference)
 
 
 @pytest.mark.parametrize(
@@ -61,25 +62,32 @@ def test_nan_is_the_maximum_and_gets_the_gradient(window, device):
 def test_bytes_kept_of_an_element(frames, window, kept, device):
     x, saved = clips(1, 1, frames, 2, 2, device=device), []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
-        y = max_pool(x, window)
+        _, y = max_views(x, window)
     assert [t.nbytes / y.numel() for t in saved] == [kept]
-    assert torch.equal(y, theirs(x, window))
+    assert torch.equal(y, theirs(x, window)[1])
 
 
 def test_autocast_on_a_processor_pools_in_bfloat16():
     x = clips(1, 2, 3, 4, 4, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        assert max_pool(x, (3, 3, 3)).dtype == torch.bfloat16
-        assert F.max_pool3d(x, 3).dtype == torch.float32  # the reason for max_pool to step in
+        assert max_views(x, (3, 3, 3))[1].dtype == torch.bfloat16
+        assert F.max_pool3d(x, 3).dtype == torch.float32  # the reason for max_views to step in
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_global_max_shares_the_gradient_of_ties(dtype):
+def test_elements_that_tie_for_the_global_maximum_share_the_gradient_on_a_processor(dtype):
     x = clips(2, 3, 2, 4, 4, dtype=dtype, memory_format=torch.channels_last_3d)
     reference = x.detach().clone().requires_grad_()
-    ours, theirs = global_max(x), reference.amax(dim=(2, 3, 4), keepdim=True)
+    (_, ours), theirs = global_views(x), reference.amax(dim=(2, 3, 4), keepdim=True)
     assert torch.equal(ours, theirs)
     grad = torch.randn_like(ours)
     ours.backward(grad)
     theirs.backward(grad)
     torch.testing.assert_close(x.grad, reference.grad)
+
+
+@pytest.mark.parametrize("memory_format", FORMATS, ids=["contiguous", "channels_last"])
+def test_the_first_element_gets_the_gradient_of_the_global_maximum_on_a_gpu(memory_format, device):
+    x = clips(2, 3, 2, 4, 4, memory_format=memory_format, device=device)
+    reference = x.detach().clone().requires_grad_()
+    compare(global_views(x), (reference, F.max_pool3d(reference, reference.shape[2:])), x, reference)

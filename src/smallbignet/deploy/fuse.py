@@ -25,7 +25,7 @@ from smallbignet.errors import SmallBigError
 from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import Pathway, SlowFast, slow_frames
-from smallbignet.models.smallbig import Bottleneck, ExtraUnit, SmallBigNet, SmallBigUnit, pool_view
+from smallbignet.models.smallbig import Bottleneck, ExtraUnit, SmallBigNet, SmallBigUnit, pool_views
 
 ONEDNN: Any = torch.ops.mkldnn
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and all(
@@ -306,7 +306,7 @@ def affine(bn: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
 
 
 def window_max(x: Tensor, window: str) -> Tensor:
-    """`pool_view` of (N, T, H, W, C): the maximum over T, then over H, then over W. A window of 5 is one of 3 twice."""
+    """`pool_views`' big view, (N, T, H, W, C): maxima over T, then over H, then over W. A window of 5 is one of 3 twice."""
     t, *extents = window.split("x")
     y = x.amax(1, keepdim=True) if t == "T" else x
     reaches = [0 if t == "T" else int(t) // 2, *(int(extent) // 2 for extent in extents)]
@@ -340,5 +340,5 @@ def halved_max(x: Tensor, dim: int) -> Tensor:
 
 
 def window_mean(x: Tensor, window: str) -> Tensor:
-    """`pool_view` of (N, T, H, W, C) by averages; in float32, for PyTorch has no others on a processor."""
-    return pool_view(x.float().permute(0, 4, 1, 2, 3), window, "avg").permute(0, 2, 3, 4, 1).to(x.dtype).contiguous()
+    """`pool_views`' big view, (N, T, H, W, C), by averages; in float32, for PyTorch has no others on a processor."""
+    return pool_views(x.float().permute(0, 4, 1, 2, 3), window, "avg")[1].permute(0, 2, 3, 4, 1).to(x.dtype).contiguous()

@@ -25,7 +25,7 @@ from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
 from smallbignet.ops.conv import Conv3d
 from smallbignet.ops.norm import norm_relu
-from smallbignet.ops.pool import global_max, max_pool
+from smallbignet.ops.pool import global_views, max_views
 
 Views = tuple[str | None, str | None, str | None]
 
@@ -57,22 +57,22 @@ class BlockSpec:
     nonlocal_after: bool = False
 
 
-def pool_view(x: Tensor, window: str, pool: str = "max") -> Tensor:
-    """The contexts around every position: pooling of stride 1 over a T x H x W window, such as "3x3x3" (Section 3).
+def pool_views(x: Tensor, window: str, pool: str = "max") -> tuple[Tensor, Tensor]:
+    """`x`, and the contexts around its every position: pooling of stride 1 over a T x H x W window, as "3x3x3" (Section 3).
 
     Args:
         x: (N, C, T, H, W).
-        window: odd extents. "T" stands for all frames: then the result has one temporal position, (N, C, 1, H, W).
+        window: odd extents. "T" stands for all frames: then the pooling has one temporal position, (N, C, 1, H, W).
         pool: "max", or "avg", which leaves the padding out of the mean.
     """
     t, h, w = window.split("x")
     if pool == "max":
-        return max_pool(x, (None if t == "T" else int(t), int(h), int(w)))
+        return max_views(x, (None if t == "T" else int(t), int(h), int(w)))
     kernel = (x.shape[2] if t == "T" else int(t), int(h), int(w))
     padding = (0 if t == "T" else kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     around = [edge for p in reversed(padding) for edge in (p, p)]  # padded by hand: avg_pool3d refuses maps below its kernel
     inside = F.pad(torch.ones_like(x[:1, :1]), around)
-    return F.avg_pool3d(F.pad(x, around), kernel, stride=1) / F.avg_pool3d(inside, kernel, stride=1)
+    return x, F.avg_pool3d(F.pad(x, around), kernel, stride=1) / F.avg_pool3d(inside, kernel, stride=1)
 
 
 class SmallBigUnit(nn.Module):
@@ -101,7 +101,7 @@ class SmallBigUnit(nn.Module):
         """(N, C, T, H, W) -> (N, C', T, H/stride, W/stride); with what follows in a block: the residual sum, the ReLU."""
         if self.view is None:
             return norm_relu(self.conv(x), self.bn, shortcut=shortcut, relu=relu)
-        big = pool_view(x, self.view, self.pool)  # (N, C, T or 1, H, W)
+        x, big = pool_views(x, self.view, self.pool)  # (N, C, T, H, W), (N, C, T or 1, H, W)
         if self.bn_big is None:  # a convolution of the sum is the sum of the convolutions
             return norm_relu(self.conv(x + big), self.bn, shortcut=shortcut, relu=relu)
         return norm_relu(self.conv(x), self.bn, (self.conv_big or self.conv)(big), self.bn_big, shortcut, relu)
@@ -115,16 +115,16 @@ class ExtraUnit(nn.Module):
 
     def __init__(self, channels: int, shared: bool = True):
         super().__init__()
-        self.conv1 = nn.Conv3d(channels, channels // 4, 1, bias=False)
-        self.conv1_big = None if shared else nn.Conv3d(channels, channels // 4, 1, bias=False)
-        self.conv2 = nn.Conv3d(channels // 4, channels, 1, bias=False)
+        self.conv1 = Conv3d(channels, channels // 4, 1, bias=False)
+        self.conv1_big = None if shared else Conv3d(channels, channels // 4, 1, bias=False)
+        self.conv2 = Conv3d(channels // 4, channels, 1, bias=False)
         self.bn = zero_scale(nn.BatchNorm3d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> the same shape."""
-        big = global_max(x)  # (N, C, 1, 1, 1)
+        x, big = global_views(x)  # (N, C, T, H, W), (N, C, 1, 1, 1)
         attention = (self.conv1_big or self.conv1)(big).sigmoid()  # (N, C/4, 1, 1, 1)
-        return x + self.bn(self.conv2(self.conv1(x) * attention))
+        return norm_relu(self.conv2(self.conv1(x) * attention), self.bn, shortcut=x)
 
 
 class Bottleneck(nn.Module):

@@ -1,4 +1,9 @@
-"""Convolutions whose gradient of the weights is fast on a processor in bfloat16, too, when they have a spatial stride."""
+"""Convolutions of one frame each, without what libraries make slow of them.
+
+On a GPU they are convolutions of images: those of volumes were wrong in bfloat16 in some versions of cuDNN, 1 x 3 x 3, too, and
+PyTorch's way around those takes several times the memory (pytorch/pytorch#163539, #166643). On a processor the gradient of the
+weights is fast in bfloat16 with a spatial stride, too.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +14,41 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from smallbignet.ops.recompute import can_recompute
+
 
 class Conv3d(nn.Conv3d):
-    """`nn.Conv3d`. oneDNN takes two to three times as long as it should for the strided weight gradients of bfloat16."""
+    """`nn.Conv3d`; oneDNN takes two to three times as long as it should for the strided weight gradients of bfloat16."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> (N, C', T', H', W')."""
-        slow = x.device.type == "cpu" and self.stride[0] < self.stride[1] and self.kernel_size[0] == 1 and x.shape[1] > 3
+        if self.kernel_size[0] > 1:
+            return super().forward(x)
+        if x.is_cuda and x.is_contiguous(memory_format=torch.channels_last_3d):
+            return conv_of_images(x, self.weight, self.bias, self.stride[1:], self.padding[1:])  # type: ignore[arg-type]
+        slow = x.device.type == "cpu" and self.stride[0] < self.stride[1] and x.shape[1] > 3
         if slow and torch.is_grad_enabled() and _dtype(x) == torch.bfloat16:
             with torch.autocast("cpu", enabled=False):
                 x, weight = x.to(torch.bfloat16), self.weight.to(torch.bfloat16)
                 return _StridedConv.apply(x, weight, self.stride, self.padding)
         return super().forward(x)
+
+
+def conv_of_images(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+    """`F.conv3d` of each frame alone, nothing of channels_last_3d copied.
+
+    Args:
+        x: (N, C, T, H, W).
+        weight: (C', C, 1, h, w).
+        stride: of height and width, as the padding.
+    """
+    images = can_recompute(_as_images(x), _as_images, x)  # or what `x` can be made from would be kept as a view of `x`
+    y = F.conv2d(images, weight.squeeze(2), bias, stride, padding)
+    return y.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+
+
+def _as_images(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)
 
 
 def _dtype(x: Tensor) -> torch.dtype:

@@ -19,24 +19,34 @@ from smallbignet.ops.recompute import can_recompute
 Window = tuple[int | None, int, int]
 
 
-def max_pool(x: Tensor, window: Window) -> Tensor:
-    """Max pooling of stride 1, padded so that it keeps the size: `F.max_pool3d`'s values, and gradients to the same elements.
+def max_views(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """`x` itself, and its max pooling of stride 1, padded so that it keeps the size.
+
+    The values are `F.max_pool3d`'s, the gradients go to the same elements. Both views come from one operation, because then
+    one pass adds up the gradients of the two.
 
     Args:
         x: (N, C, T, H, W), contiguous or channels_last_3d.
-        window: odd extents (t, h, w); t is 1, 3 or None. None takes all frames: the result is (N, C, 1, H, W).
+        window: odd extents (t, h, w); t is 1, 3 or None. None takes all frames: the pooling is (N, C, 1, H, W).
     """
     t, h, w = window
     if uses_kernels(x) and t in (None, 1, 3):
-        return _MaxPool.apply(x, window)
+        small, big = _MaxViews.apply(x, window)
+        return can_recompute(small, _itself, x), big
     kernel, padding = (t or x.shape[2], h, w), (t // 2 if t else 0, h // 2, w // 2)
     with torch.autocast("cpu", enabled=False):  # which would pool a copy in float32: the same values, for more
-        return F.max_pool3d(x, kernel, stride=1, padding=padding)
+        return x, F.max_pool3d(x, kernel, stride=1, padding=padding)
 
 
-def global_max(x: Tensor) -> Tensor:
-    """The maximum over T, H and W: (N, C, T, H, W) -> (N, C, 1, 1, 1). Elements that tie share the gradient, as in `amax`."""
-    return _GlobalMax.apply(x)
+def global_views(x: Tensor) -> tuple[Tensor, Tensor]:
+    """`x` itself, (N, C, T, H, W), and its maximum over T, H and W, (N, C, 1, 1, 1), likewise.
+
+    Elements that tie share the gradient, as in `amax`; on a GPU the first of them gets it, as in pooling.
+    """
+    if uses_kernels(x):
+        small, big = _GlobalViews.apply(x)
+        return can_recompute(small, _itself, x), big
+    return x, _GlobalMax.apply(x)
 
 
 def uses_kernels(x: Tensor) -> bool:
@@ -44,23 +54,43 @@ def uses_kernels(x: Tensor) -> bool:
     return x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
 
 
-class _MaxPool(torch.autograd.Function):
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+class _MaxViews(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, window: Window) -> Tensor:
+    def forward(ctx: Any, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
         from smallbignet.ops.pool_kernels import pool_forward
 
         y, taps = pool_forward(x, window)
         ctx.save_for_backward(taps)
         ctx.window, ctx.frames = window, x.shape[2]
-        return can_recompute(y, lambda x: pool_forward(x, window)[0], x)
+        return x, can_recompute(y, lambda x: pool_forward(x, window)[0], x)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor, grad_big: Tensor) -> tuple[Tensor, None]:
         from smallbignet.ops.pool_kernels import pool_backward
 
         (taps,) = ctx.saved_tensors
-        return pool_backward(grad, taps, ctx.window, ctx.frames), None
+        return pool_backward(grad, grad_big, taps, ctx.window), None
+
+
+class _GlobalViews(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        peak, index = x.permute(0, 2, 3, 4, 1).flatten(1, 3).max(1, keepdim=True)  # (N, 1, C)
+        ctx.save_for_backward(index)
+        return x, peak.transpose(1, 2)[..., None, None]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, grad_big: Tensor) -> Tensor:
+        (index,), (n, c, t, h, w) = ctx.saved_tensors, grad.shape
+        rows = grad.permute(0, 2, 3, 4, 1).flatten(1, 3)  # (N, T*H*W, C)
+        rows = rows.scatter(1, index, rows.gather(1, index) + grad_big.view(n, 1, c))
+        return rows.view(n, t, h, w, c).permute(0, 4, 1, 2, 3)
 
 
 class _GlobalMax(torch.autograd.Function):

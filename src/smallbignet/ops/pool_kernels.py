@@ -29,10 +29,11 @@ def pool_forward(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     return y, taps
 
 
-def pool_backward(grad: Tensor, taps: Tensor, window: Window, frames: int) -> Tensor:
-    """The gradient of `pool_forward`'s input, of `frames` frames."""
-    out = _empty(taps, frames, grad.dtype)
-    _launch(_backward, out, (grad.contiguous(memory_format=_format(taps)), taps, out), window)
+def pool_backward(grad: Tensor, grad_big: Tensor, taps: Tensor, window: Window) -> Tensor:
+    """`grad`, which is another gradient of `pool_forward`'s input, plus that from its result's, `grad_big`."""
+    grad, grad_big = (g.contiguous(memory_format=_format(taps)) for g in (grad, grad_big))
+    out = torch.empty_like(grad)
+    _launch(_backward, out, (grad, grad_big, taps, out), window)
     return out
 
 
@@ -119,9 +120,16 @@ def _forward(x, y, taps, columns, T, H, W, inner, KT: tl.constexpr, KH: tl.const
 
 
 @triton.jit
+def _store_sum(out, grad, there, used, value):
+    value += tl.load(grad + there, mask=used, other=0.0).to(tl.float32)
+    tl.store(out + there, value.to(out.dtype.element_ty), mask=used)
+
+
+@triton.jit
 def _backward(
-    grad, taps, out, columns, T, H, W, inner, KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, BLOCK: tl.constexpr
-):
+    grad, grad_big, taps, out, columns, T, H, W, inner,
+    KT: tl.constexpr, KH: tl.constexpr, KW: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     used, h, w, start, alone = _columns(columns, T, H, W, inner, BLOCK)
     frame = H * W * inner
     plane: tl.constexpr = KH * KW
@@ -136,7 +144,7 @@ def _backward(
                 row, column = h - dh + KH // 2, w - dw + KW // 2
                 inside = used & (row >= 0) & (row < H) & (column >= 0) & (column < W)
                 there = windows + ((KH // 2 - dh) * W + KW // 2 - dw) * inner
-                value = tl.load(grad + there, mask=inside, other=0.0).to(tl.float32)
+                value = tl.load(grad_big + there, mask=inside, other=0.0).to(tl.float32)
                 tap = tl.load(taps + there, mask=inside, other=0).to(tl.int32) - (dh * KW + dw)
                 if KT == 0:
                     this += tl.where(tap == t * plane, value, 0.0)
@@ -148,9 +156,9 @@ def _backward(
                     following += tl.where(tap == 2 * plane, value, 0.0)
         if KT == 3:
             if t > 0:
-                tl.store(out + start + (t - 1) * frame, before.to(out.dtype.element_ty), mask=used)
+                _store_sum(out, grad, start + (t - 1) * frame, used, before)
         else:
-            tl.store(out + start + t * frame, this.to(out.dtype.element_ty), mask=used)
+            _store_sum(out, grad, start + t * frame, used, this)
         before, this = this, following
     if KT == 3:
-        tl.store(out + start + (T - 1) * frame, before.to(out.dtype.element_ty), mask=used)
+        _store_sum(out, grad, start + (T - 1) * frame, used, before)

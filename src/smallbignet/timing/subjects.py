@@ -76,9 +76,9 @@ def make_network(name: str) -> nn.Module:
     return load_model(name).to(memory_format=torch.contiguous_format)
 
 
-def _plain_max_pool(x: Tensor, window: tuple) -> Tensor:
+def _plain_max_views(x: Tensor, window: tuple) -> tuple[Tensor, Tensor]:
     t, h, w = window
-    return F.max_pool3d(x, (t or x.shape[2], h, w), stride=1, padding=(t // 2 if t else 0, h // 2, w // 2))
+    return x, F.max_pool3d(x, (t or x.shape[2], h, w), stride=1, padding=(t // 2 if t else 0, h // 2, w // 2))
 
 
 def _plain_norm_relu(x: Tensor, bn, big=None, bn_big=None, shortcut=None, relu=False) -> Tensor:
@@ -93,8 +93,8 @@ def plain_operations() -> Iterator[None]:
     """Our networks as they are without `smallbignet.ops`."""
     there = "smallbignet.models.smallbig."
     with (
-        patch(there + "max_pool", _plain_max_pool),
-        patch(there + "global_max", lambda x: x.amax(dim=(2, 3, 4), keepdim=True)),
+        patch(there + "max_views", _plain_max_views),
+        patch(there + "global_views", lambda x: (x, x.amax(dim=(2, 3, 4), keepdim=True))),
         patch(there + "norm_relu", _plain_norm_relu),
         patch("smallbignet.ops.conv.Conv3d.forward", nn.Conv3d.forward),
     ):
