@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -161,6 +162,7 @@ class Timed:
 
     def top(self) -> list[tuple[str, float]]:
         """The five operations that take longest, and their shares of a call's time."""
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or its own log is printed among our results
         with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * self.on_gpu) as profiler:
             self.call()
         events = profiler.key_averages()
