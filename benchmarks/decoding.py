@@ -10,11 +10,11 @@ threads together: other work on the machine changes those less than the clock's.
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import platform
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -245,4 +245,6 @@ def main(contents: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="*", help="whose contents to read; a rendered scene if none is given")
+    main(parser.parse_args().videos)

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from smallbignet import benchmark, list_models
-from smallbignet.timing.subjects import CALIBRATION, Case, Inference
+from smallbignet.timing.subjects import CALIBRATION, INFERENCE, Case, Inference
 
 FORMS = ("channels_last", "fused", "fused bf16", "int8")
 CLIP = (8, 112)
@@ -27,8 +27,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", required=True, help="a data set, as `smallbig evaluate` takes it")
     parser.add_argument("--networks", default="*", help="a pattern of names")
-    parser.add_argument("--forms", nargs="+", default=FORMS)
+    parser.add_argument("--forms", nargs="+", default=FORMS, choices=INFERENCE, metavar="FORM", help="some of %(choices)s")
     args = parser.parse_args()
+    if not list_models(args.networks):
+        parser.error(f"no network has a name like {args.networks}")
     heads = [f"{form}, {kind}" for form in args.forms for kind in ("noise", "real")]
     print(f"| network | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
     with TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """What a training step of bfloat16 on a GPU keeps and moves of each clip, counted without a GPU.
 
-    python benchmarks/gpu_bytes.py [NETWORK ...]
+    python benchmarks/gpu_bytes.py [--networks NETWORK ...]
 
 Each network makes steps of tensors that have a shape and a type but no memory, with the operations that run on a GPU, in
 batches of 2 and 3: what the larger one has more of is a clip's, in MB. Kept is what the forward pass leaves for the backward
@@ -12,8 +12,8 @@ of the weights.
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 from contextlib import nullcontext
 from unittest.mock import patch
 
@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from triton.runtime.jit import JITFunction
 
+from smallbignet.models.zoo import list_models
 from smallbignet.ops import norm_kernels, pool_kernels  # noqa: F401  (before the environment below: not for the interpreter)
 from smallbignet.ops.conv import Conv3d, conv_of_images
 from smallbignet.ops.recompute import recompute
@@ -35,10 +36,13 @@ NETWORKS = ("smallbig_r50", "smallbig_r23", "smallbig_slowonly_r50", "slowonly_r
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=list_models(), metavar="NETWORK")
+    args = parser.parse_args()
     os.environ["TRITON_INTERPRET"] = "1"  # so that a GPU's operations are chosen for tensors that are on none
     print("| network | kept, plain | ours | ratio | moved, plain | ours | ratio | at least |")
     print("|---|---|---|---|---|---|---|---|")
-    for name in sys.argv[1:] or NETWORKS:
+    for name in args.networks:
         kept, moved, least = zip(*(of_a_clip(name, plain) for plain in (True, False)), strict=True)
         cells = [f"{a / 1e6:.0f} | {b / 1e6:.0f} | {b / a:.2f}" for a, b in (kept, moved)]
         print(f"| {name} | {' | '.join(cells)} | {least[1] / 1e6:.0f} |", flush=True)

@@ -15,7 +15,8 @@ import torch
 from matplotlib.figure import Figure
 
 from smallbignet.benchmark import processor
-from smallbignet.timing.subjects import FLOORS, Case
+from smallbignet.models.zoo import list_models
+from smallbignet.timing.subjects import FLOORS, INFERENCE, Case
 from smallbignet.timing.turns import Worker, measure
 
 AXES = {"frames": (8, 16, 32, 64), "size": (112, 160, 224, 320), "batch": (1, 2, 4, 8)}
@@ -54,7 +55,13 @@ def draw(seconds: dict[Point, list[float]], variants: list[str], title: str, fil
         for i, variant in enumerate(variants):
             one = seconds[tuple(COMMON.values())][i]
             axes.plot(values, [seconds[p][i] for p in places], "o-", color=f"C{i}", label=variant)
-            axes.plot(values, [one * amount(p) for p in places], ":", color=f"C{i}", label="expected" if i == 0 else None)
+            axes.plot(
+                values,
+                [one * amount(p) for p in places],
+                ":",
+                color=f"C{i}",
+                label="expected" if variant == variants[-1] else None,
+            )
         axes.set_xscale("log", base=2)
         axes.set_xticks(values, map(str, values))
         axes.set(yscale="log", xlabel=axis)
@@ -67,10 +74,10 @@ def draw(seconds: dict[Point, list[float]], variants: list[str], title: str, fil
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="smallbig_r23")
-    parser.add_argument("--variants", nargs="+", default=["plain", "fused", "fused bf16"])
-    parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--plot", default="growth.png")
+    parser.add_argument("--model", default="smallbig_r23", choices=list_models(), metavar="NETWORK")
+    parser.add_argument("--variants", nargs="+", default=["plain", "fused", "fused bf16"], choices=INFERENCE, metavar="VARIANT")
+    parser.add_argument("--turns", type=int, default=2, help="how often each point is timed")
+    parser.add_argument("--plot", default="growth.png", help="the picture's file")
     args = parser.parse_args()
     seconds = time_points(args.model, args.variants, args.turns)
     head = [*COMMON, *(f"{variant}: s, of expected" for variant in args.variants)]
@@ -79,8 +86,8 @@ def main() -> None:
     for point, times in seconds.items():
         cells = [f"{time:.2f}, {time / (one * amount(point)):.2f}" for time, one in zip(times, ones, strict=True)]
         print(f"| {' | '.join([*map(str, point), *cells])} |")
-    draw(seconds, args.variants, f"{args.model}, a call on {torch.get_num_threads()} threads, {processor()}", args.plot)
-    print(f"\ntorch {torch.__version__}, {args.turns} turns, {processor()}, {torch.get_num_threads()} threads")
+    draw(seconds, args.variants, f"{args.model}, threads: {torch.get_num_threads()}, {processor()}", args.plot)
+    print(f"\ntorch {torch.__version__}, {args.turns} turns, {processor()}, threads: {torch.get_num_threads()}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Milliseconds at the shapes of SmallBig-R50, 8x224x224: medians of interleaved ca
 
 from __future__ import annotations
 
+import argparse
 import time
 from statistics import median
 
@@ -45,6 +46,7 @@ def forms(cin: int, cout: int, kernel: int, size: int, dtype: torch.dtype) -> di
 
 @torch.no_grad()
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     keep_memory()
     names = ["two", "one, concatenating", "one, concatenated", "one, minimal filtering"]
     print(f"| convolution | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")

@@ -10,6 +10,7 @@ from smallbignet import benchmark as act
 from smallbignet import load_config
 from smallbignet.cli import main
 from smallbignet.errors import SmallBigError
+from smallbignet.timing.subjects import COMPARED
 
 
 def rows_of(capsys, *words: str) -> dict[str, dict]:
@@ -21,22 +22,25 @@ def rows_of(capsys, *words: str) -> dict[str, dict]:
 
 
 def test_answers_by_variant(run, capsys):
-    rows = rows_of(capsys, "--model", str(run), "--variants", "fused,fused bf16", "--profile")
+    batch = COMPARED + 2  # more than there are different clips
+    rows = rows_of(capsys, "--model", str(run), "--variants", "fused,fused bf16", "--profile", "--batch", str(batch))
     assert list(rows) == ["plain", "fused", "fused bf16"]  # plain is what the others are beside
     for row in rows.values():
         slow, fast = row["clips_per_second"][1:]
         assert 0 < slow <= row["clips_per_second"][0] <= fast and not row["refused"]
-        assert row["clip"] == "4x32" and row["times_floor"] > 1 and row["memory_mb"] > 0
+        assert (row["clip"], row["batch"], row["compared"]) == ("4x32", batch, COMPARED)
+        assert row["times_floor"] > 1 and row["memory_mb"] > 0
         assert row["latency_ms"]["p50"] <= row["latency_ms"]["p90"] <= row["latency_ms"]["p99"]
         assert len(row["top"]) == 5 and 0 < sum(share for _, share in row["top"]) <= 1
     assert rows["plain"]["times_plain"] == 1 and rows["plain"]["error"] == 0
     assert rows["fused"]["error"] < 1e-5 < rows["fused bf16"]["error"] < 0.1 and rows["fused"]["same_top1"] == 1
 
 
-def test_training_steps_and_what_they_keep(capsys):
-    rows = rows_of(capsys, "--train", "--model", "smallbig_r23", "--clip", "2x32", "--batch", "2", "--variants", "fused bf16")
+def test_training_steps_and_what_they_keep(run, capsys):
+    words = ["--train", "--model", str(run), "--clip", "2x32", "--batch", "8", "--variants", "fused bf16"]  # of 6 classes
+    rows = rows_of(capsys, *words)
     assert rows["fused bf16"]["kept_mb"] < rows["plain"]["kept_mb"]
-    assert all(row["batch"] == 2 and row["error"] is None for row in rows.values())
+    assert all(row["batch"] == 8 and row["error"] is None for row in rows.values())
 
 
 def test_people_see_markdown(run, capsys, monkeypatch):
@@ -69,7 +73,9 @@ def test_networks_by_name_pattern_and_directory(run):
 
 
 @pytest.mark.parametrize(
-    "words", [["--model", "smallbig_r5"], ["--variants", "fast"], ["--clip", "8"], ["--turns", "0"], ["--device", "nowhere"]]
+    "words",
+    [["--model", "smallbig_r5"], ["--variants", "fast"], ["--clip", "8"], ["--turns", "0"], ["--device", "nowhere"]]
+    + [["--threads", "-1"], ["--batch", "0"], ["--train", "--batch", "0", "--device", "cpu"], ["--train", "--videos", "x.csv"]],
 )
 def test_mistakes_are_told_in_a_line(words, capsys):
     assert main(["benchmark", *words]) == 2

@@ -74,11 +74,12 @@ def benchmark(
         variants: some of plain, channels_last, fused, compiled, openvino, "plain bf16", "fused bf16", "openvino bf16", int8
             (in training plain, channels_last, fused, compiled, each also with bf16), divided by commas; all but
             compiled, which takes minutes, if not given.
-        videos: a data set whose clips the variants' answers are compared on; noise if not given.
-        turns: of each variant, besides the one that warms up.
-        threads: of the processor; torch's own choice if 0.
+        videos: a data set whose clips the variants' answers are compared on, of more than 16 videos (16 calibrate int8); noise
+            if not given.
+        turns: how often each variant is timed, besides once to warm up.
+        threads: how many of the processor's are used; torch's own choice if 0.
         device: cpu, cuda, ...; a GPU where there is one if not given.
-        profile: also which operations take longest.
+        profile: tell which operations take longest, too.
 
     Raises:
         SmallBigError: no such network, variant, clip or data.
@@ -86,9 +87,15 @@ def benchmark(
     chosen, named = str(pick_device(device)), TRAINING if train else INFERENCE
     wanted = [name.strip() for name in variants.split(",")] if variants else [v for v in named if fits(v, chosen)]
     if unknown := [name for name in wanted if name not in named]:
-        raise SmallBigError(f"the variants are {', '.join(named)}", ", ".join(unknown))
-    if turns < 1 or batch < (0 if train else 1):
-        raise SmallBigError("there must be a turn, and a batch of clips", f"turns {turns}, batch {batch}")
+        raise SmallBigError(f"{did_you_mean(unknown[0], named)}the variants are {', '.join(named)}", f"--variants {unknown[0]}")
+    if turns < 1 or threads < 0:
+        raise SmallBigError(
+            "there must be a turn, and threads can't be fewer than none", f"--turns {turns} --threads {threads}"
+        )
+    if batch < 0 or (batch == 0 and not (train and chosen.startswith("cuda"))):
+        raise SmallBigError("a batch has clips; 0, the most that fit, is for --train on a GPU", f"--batch {batch}")
+    if videos and train:
+        raise SmallBigError("training steps are timed on noise", f"--videos {videos}")
     plain = "plain bf16" if chosen.startswith("cuda") else "plain"
     wanted = [plain, *(name for name in wanted if name != plain)]
     networks = {name: parse_clip(clip) if clip else own_clip(name) for name in find_networks(model)}
@@ -100,17 +107,19 @@ def benchmark(
         bar("benchmark", len(networks) * len(wanted) * (turns + 1), "turns") as progress,
         ExitStack() as stack,
     ):
+        clips = {network: write_clips(videos, network, size, folder) if videos else "" for network, size in networks.items()}
         grounds = {name: Worker(Case("", name, (0, 0), 0, chosen, threads, False), stack) for name in FLOORS}
         for network, size in networks.items():
-            clips = write_clips(videos, network, size, folder) if videos and not train else ""
-            cases = [Case(network, name, size, batch, chosen, threads, train, clips) for name in wanted]
+            cases = [Case(network, name, size, batch, chosen, threads, train, clips[network]) for name in wanted]
             timed, rates = measure(cases, grounds, turns, profile, progress.advance)
             rows, floors = rows + timed, floors + rates
+    if all(row.refused for row in rows):
+        raise WorkError(f"nothing could run: {rows[0].refused}", model)
     where = torch.cuda.get_device_name() if chosen.startswith("cuda") else processor()
     return Benchmark(
-        machine=f"{where}, {os.cpu_count()} cores, {threads} threads, load {os.getloadavg()[0]:.1f}",
+        machine=f"{where}, {threads} of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         versions=f"smallbignet {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-        what=f"{'training steps' if train else 'answers'}, clips of {videos or 'noise'}, {turns} turns",
+        what=f"{'training steps' if train else 'answers'}, clips of {videos or 'noise'}, turns: {turns}",
         floors={name: median(turn[name] for turn in floors) for name in FLOORS},
         rows=rows,
     )
@@ -128,6 +137,8 @@ def find_networks(names: str) -> list[str]:
     found: list[str] = []
     for name in (part.strip() for part in names.split(",")):
         matching = [name] if name in RIVALS else list_models(name)
+        if not matching and set(name) & set("*?["):
+            raise SmallBigError("no network has a name like this; `smallbig models` lists all", name)
         if not matching:
             try:
                 load_config(name)
@@ -199,7 +210,9 @@ def show(result: Benchmark) -> Group:
         "MB/clip": lambda row: number(row.memory_mb / row.batch if row.memory_mb and row.batch > 1 else None, ".0f"),
         "kept MB/clip": lambda row: number(row.kept_mb, ".1f"),
         "error": lambda row: number(row.error, ".1e"),
-        "same top-1": lambda row: number(row.same_top1, ".1%"),
+        "same top-1": lambda row: (
+            f"{round(row.same_top1 * row.compared)} of {row.compared}" if row.same_top1 is not None else ""
+        ),
     }
     cells = {heading: [cell(row) for row in shown] for heading, cell in columns.items()}
     table = Table(box=box.MARKDOWN)

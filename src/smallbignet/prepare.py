@@ -265,7 +265,7 @@ def _say_estimate(goals: dict[str, Path], results: dict[str, Prepared], bytes_le
         total = now.bytes_before + bytes_left
         expected = replace(now, bytes_before=total, bytes_after=total * now.bytes_after // now.bytes_before)
         rate = sum(map(_size, encoded)) / sum(results[video].seconds for video in encoded) * workers
-        console.print(f"estimate from {len(encoded)} videos: {savings(expected)}; {bytes_left / rate / 60:.1f} minutes to go")
+        console.print(f"estimate from {len(encoded)} videos: {savings(expected)}; {bytes_left / rate / 60:.0f} minutes to go")
 
 
 def _summary(goals: dict[str, Path], results: dict[str, Prepared]) -> PrepareReport:

@@ -101,7 +101,7 @@ class RunSpec:
         precision: "fp32", "bf16" or "fp16" (a GPU's, with gradient scaling).
         workers: processes that decode, a training process; -1 takes all cores but one.
         grad_checkpointing: compute each block again for the backward pass: less memory, more time.
-        channels_last: channels_last_3d memory format: 2 to 3 times faster on a processor, the same answers.
+        channels_last: channels_last_3d memory format: up to 3 times as fast on a processor, the same answers.
         save_steps: optimizer steps between two states to resume from; one is saved after every epoch besides.
         val_epochs: epochs from one validation to the next; the last epoch has one in any case.
         val_views: clips x crops of a validation.

@@ -68,6 +68,7 @@ def quantize(model: nn.Module, clips: Tensor) -> OpenVINONetwork:
     """
     network = to_openvino(model, clips.shape[1:])
     try:
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no CUDA: of no interest here
         with redirect_stdout(sys.stderr):
             import nncf
     except ImportError as error:

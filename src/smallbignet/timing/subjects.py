@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from smallbignet.deploy.fuse import fuse
-from smallbignet.errors import SmallBigError
 from smallbignet.models.directory import load_config, load_model
 from smallbignet.models.zoo import create_model, list_models
 from smallbignet.ops.memory import keep_memory
@@ -34,7 +33,7 @@ INFERENCE = ("plain", "channels_last", "fused", "compiled", "openvino", "plain b
 TRAINING = ("plain", "channels_last", "fused", "compiled", "plain bf16", "channels_last bf16", "fused bf16", "compiled bf16")
 FLOORS = ("best convolution", "best convolution bf16", "copy")
 TURN = 1.0  # seconds, of at least one call
-CALIBRATION = 16  # clips
+CALIBRATION, COMPARED = 16, 8  # clips of noise
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ class Inference(Timed):
         super().__init__(case)
         shape = (3, case.clip[0], case.clip[1], case.clip[1])
         generator = torch.Generator().manual_seed(0)
-        noise = () if case.clips else (CALIBRATION + case.batch, *shape)
+        noise = () if case.clips else (CALIBRATION + COMPARED, *shape)
         clips = torch.load(case.clips) if case.clips else torch.randn(noise, generator=generator)
         calibration, clips = clips[:CALIBRATION], clips[CALIBRATION:].to(case.device)
         self.format = torch.contiguous_format if self.form == "plain" else torch.channels_last_3d
@@ -208,9 +207,10 @@ class Inference(Timed):
             torch._inductor.config.freezing = not self.on_gpu
             network = torch.compile(network)  # type: ignore[assignment]
         self.network, self.clips = network, clips
+        self.some_clips = clips[torch.arange(case.batch) % len(clips)]
 
     def call(self) -> Tensor:
-        return self.answer(self.clips[: self.case.batch])
+        return self.answer(self.some_clips)
 
     def logits(self) -> Tensor:
         return torch.cat([self.answer(some) for some in self.clips.split(self.case.batch)]).cpu()
@@ -250,7 +250,8 @@ class Training(Timed):
             self.clips = {batch: clips.contiguous(memory_format=self.format)}
         lean = self.form == "fused" and self.on_gpu
         with self._operations(), self._autocast(), saving or (recompute() if lean else nullcontext()):
-            return F.cross_entropy(self.forward(self.clips[batch]).float(), torch.arange(batch, device=self.case.device))
+            logits = self.forward(self.clips[batch]).float()
+            return F.cross_entropy(logits, torch.arange(batch, device=self.case.device) % logits.shape[1])
 
     def batch_size(self) -> int:
         return self.batch
@@ -275,9 +276,7 @@ class Training(Timed):
         return sum(x.untyped_storage().nbytes() for pointer, x in kept.items() if pointer not in mine)
 
     def _largest_batch(self) -> int:
-        """The largest multiple of 8 that should fit the GPU, from the memory of two small batches."""
-        if not self.on_gpu:
-            raise SmallBigError("the largest batch that fits is looked for on a GPU only; name one", "--batch")
+        """The largest multiple of 8 that should fit the GPU there is, from the memory of two small batches."""
         self.step(8)  # momentum, workspaces
         peaks = []
         for batch in (8, 16):

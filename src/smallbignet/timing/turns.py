@@ -32,7 +32,8 @@ class Row:
         times_plain: how many times as fast as plain, turn by turn, the median.
         times_floor: how many times the floor's seconds it takes, likewise; see `Floor`.
         error: of the logits, relative to plain's, the largest of all clips.
-        same_top1: share of the clips whose best class is plain's.
+        same_top1: share of those clips whose best class is plain's.
+        compared: how many clips that were.
         top: the operations that take longest, and their shares.
     """
 
@@ -48,6 +49,7 @@ class Row:
     times_floor: float | None = None
     error: float | None = None
     same_top1: float | None = None
+    compared: int = 0
     top: list[tuple[str, float]] = field(default_factory=list)
     refused: str = ""
 
@@ -176,4 +178,5 @@ def _beside_plain(row: Row, seconds: list, logits: Any, plain: Worker, plain_sec
     if logits is None:
         return row
     error = ((logits - plain_logits).norm(dim=1) / plain_logits.norm(dim=1)).max().item()
-    return replace(row, error=error, same_top1=(logits.argmax(1) == plain_logits.argmax(1)).double().mean().item())
+    same = (logits.argmax(1) == plain_logits.argmax(1)).double().mean().item()
+    return replace(row, error=error, same_top1=same, compared=len(logits))
