@@ -74,8 +74,17 @@ def test_networks_by_name_pattern_and_directory(run):
 
 @pytest.mark.parametrize(
     "words",
-    [["--model", "smallbig_r5"], ["--variants", "fast"], ["--clip", "8"], ["--turns", "0"], ["--device", "nowhere"]]
-    + [["--threads", "-1"], ["--batch", "0"], ["--train", "--batch", "0", "--device", "cpu"], ["--train", "--videos", "x.csv"]],
+    [
+        ["--model", "smallbig_r5"],
+        ["--variants", "fast"],
+        ["--clip", "8"],
+        ["--turns", "0"],
+        ["--device", "nowhere"],
+        ["--threads", "-1"],
+        ["--batch", "0"],
+        ["--train", "--batch", "0", "--device", "cpu"],
+        ["--train", "--videos", "x.csv"],
+    ],
 )
 def test_mistakes_are_told_in_a_line(words, capsys):
     assert main(["benchmark", *words]) == 2

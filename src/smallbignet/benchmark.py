@@ -115,7 +115,7 @@ def benchmark(
             rows, floors = rows + timed, floors + rates
     if all(row.refused for row in rows):
         raise WorkError(f"nothing could run: {rows[0].refused}", model)
-    where = torch.cuda.get_device_name() if chosen.startswith("cuda") else processor()
+    where = torch.cuda.get_device_name(chosen) if chosen.startswith("cuda") else processor()
     return Benchmark(
         machine=f"{where}, {threads} of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         versions=f"smallbignet {__version__}, torch {torch.__version__}, Python {platform.python_version()}",

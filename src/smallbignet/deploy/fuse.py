@@ -307,6 +307,8 @@ def affine(bn: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
 
 def window_max(x: Tensor, window: str) -> Tensor:
     """`pool_views`' big view, (N, T, H, W, C): maxima over T, then over H, then over W. A window of 5 is one of 3 twice."""
+    if x.is_cuda:
+        return pool_views(x.permute(0, 4, 1, 2, 3), window)[1].permute(0, 2, 3, 4, 1).contiguous()
     t, *extents = window.split("x")
     y = x.amax(1, keepdim=True) if t == "T" else x
     reaches = [0 if t == "T" else int(t) // 2, *(int(extent) // 2 for extent in extents)]

@@ -50,7 +50,7 @@ def to_openvino(model: nn.Module, shape: torch.Size) -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise SmallBigError("int8 takes OpenVINO: pip install 'smallbignet[int8]'") from error
+        raise SmallBigError("this takes OpenVINO: pip install 'smallbignet[int8]'") from error
     program = torch.export.export(model, (torch.zeros(1, *shape),))
     return openvino.convert_model(program, input=[(1, *shape)])
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallbignet.ops.conv import Conv3d
+
 
 class TemporalShift(nn.Module):
     """Moves an eighth of the channels one frame back and an eighth one frame on (TSM: J. Lin et al., ICCV 2019).
@@ -30,8 +32,8 @@ class NonLocal(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.theta, self.phi, self.g = (nn.Conv3d(channels, channels // 2, 1) for _ in range(3))
-        self.out = nn.Conv3d(channels // 2, channels, 1)
+        self.theta, self.phi, self.g = (Conv3d(channels, channels // 2, 1) for _ in range(3))
+        self.out = Conv3d(channels // 2, channels, 1)
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
 
@@ -50,8 +52,8 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv1 = nn.Conv3d(channels, channels // 4, 1, bias=False)
-        self.conv2 = nn.Conv3d(channels // 4, channels, 1, bias=False)
+        self.conv1 = Conv3d(channels, channels // 4, 1, bias=False)
+        self.conv2 = Conv3d(channels // 4, channels, 1, bias=False)
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
 

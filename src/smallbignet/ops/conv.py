@@ -22,11 +22,12 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> (N, C', T', H', W')."""
-        if self.kernel_size[0] > 1:
+        of_frames = self.kernel_size[0] == self.stride[0] == self.dilation[1] == self.dilation[2] == self.groups == 1
+        if not of_frames or self.padding[0] != 0 or self.padding_mode != "zeros":
             return super().forward(x)
         if x.is_cuda and x.is_contiguous(memory_format=torch.channels_last_3d):
             return conv_of_images(x, self.weight, self.bias, self.stride[1:], self.padding[1:])  # type: ignore[arg-type]
-        slow = x.device.type == "cpu" and self.stride[0] < self.stride[1] and x.shape[1] > 3
+        slow = x.device.type == "cpu" and self.stride[1] > 1 and self.bias is None and x.shape[1] > 3
         if slow and torch.is_grad_enabled() and _dtype(x) == torch.bfloat16:
             with torch.autocast("cpu", enabled=False):
                 x, weight = x.to(torch.bfloat16), self.weight.to(torch.bfloat16)
@@ -44,11 +45,12 @@ def conv_of_images(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple
     """
     images = can_recompute(_as_images(x), _as_images, x)  # or what `x` can be made from would be kept as a view of `x`
     y = F.conv2d(images, weight.squeeze(2), bias, stride, padding)
-    return y.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+    return y.movedim(1, -1).unflatten(0, (x.shape[0], x.shape[2])).movedim(-1, 1)
 
 
 def _as_images(x: Tensor) -> Tensor:
-    return x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)
+    # Split and joined in the order of memory: else a single frame gets strides that PyTorch's normalisation takes wrongly.
+    return x.movedim(1, -1).flatten(0, 1).movedim(-1, 1)  # (N*T, C, H, W)
 
 
 def _dtype(x: Tensor) -> torch.dtype:
@@ -69,7 +71,8 @@ class _StridedConv(torch.autograd.Function):
         ones, zeros, only_x = (1, 1, 1), (0, 0, 0), (ctx.needs_input_grad[0], False, False)
         backward = torch.ops.aten.convolution_backward
         grad_x = backward(grad, x, weight, None, stride, padding, ones, False, zeros, 1, only_x)[0]
-        return grad_x, _weight_gradient(grad, x, weight.shape[3:], stride[1:], padding[1:]), None, None
+        wanted = ctx.needs_input_grad[1]
+        return grad_x, _weight_gradient(grad, x, weight.shape[3:], stride[1:], padding[1:]) if wanted else None, None, None
 
 
 def _weight_gradient(grad: Tensor, x: Tensor, kernel: tuple, stride: tuple, padding: tuple) -> Tensor:

@@ -34,7 +34,8 @@ def norm_relu(
         shortcut: (N, C, T, H, W).
     """
     if _fits(x, bn) and (big is None or (bn_big is not None and _fits(big, bn_big))):
-        return _NormRelu.apply(x, bn.weight, bn.bias, bn, big, *_parameters(bn_big), bn_big, shortcut, relu)
+        with torch.cuda.device_of(x):
+            return _NormRelu.apply(x, bn.weight, bn.bias, bn, big, *_parameters(bn_big), bn_big, shortcut, relu)
     y = bn(x)
     if big is not None and bn_big is not None:
         big = bn_big(big)
@@ -51,7 +52,10 @@ def _parameters(bn: nn.BatchNorm3d | None) -> tuple[Tensor | None, Tensor | None
 def _fits(x: Tensor, bn: nn.BatchNorm3d) -> bool:
     """Whether the kernels compute what `bn` would."""
     usual = type(bn) is nn.BatchNorm3d and bn.training and bn.track_running_stats and bn.momentum is not None
-    return uses_kernels(x) and usual and torch.is_grad_enabled() and x.is_contiguous(memory_format=torch.channels_last_3d)
+    whole = usual and bn.weight.dtype == bn.running_mean.dtype == torch.float32  # type: ignore[union-attr]
+    several = x.numel() > x.shape[1]  # values of a channel; PyTorch refuses a single one
+    here = uses_kernels(x) and x.is_contiguous(memory_format=torch.channels_last_3d)
+    return here and whole and several and torch.is_grad_enabled()
 
 
 class _Repeat(torch.autograd.Function):

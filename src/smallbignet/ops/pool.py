@@ -7,6 +7,7 @@ a GPU adds up the gradients atomically: in another order each time. On a GPU, th
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from smallbignet.ops.recompute import can_recompute
 
 Window = tuple[int | None, int, int]
+HAS_TRITON = find_spec("triton") is not None  # it comes with PyTorch's CUDA wheels for Linux
 
 
 def max_views(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
@@ -31,8 +33,11 @@ def max_views(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     """
     t, h, w = window
     if uses_kernels(x) and t in (None, 1, 3):
-        small, big = _MaxViews.apply(x, window)
-        return can_recompute(small, _itself, x), big
+        with torch.cuda.device_of(x):
+            if not (torch.is_grad_enabled() and x.requires_grad):
+                return x, _pooled(x, window)
+            small, big = _MaxViews.apply(x, window)
+            return can_recompute(small, _itself, x), can_recompute(big, _pooled, x, window)
     kernel, padding = (t or x.shape[2], h, w), (t // 2 if t else 0, h // 2, w // 2)
     with torch.autocast("cpu", enabled=False):  # which would pool a copy in float32: the same values, for more
         return x, F.max_pool3d(x, kernel, stride=1, padding=padding)
@@ -51,11 +56,18 @@ def global_views(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def uses_kernels(x: Tensor) -> bool:
     """Whether Triton's kernels take `x`: on a GPU, or in Triton's interpreter, where the environment asks for that."""
-    return x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+    here = (x.is_cuda and HAS_TRITON) or os.environ.get("TRITON_INTERPRET") == "1"
+    return here and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
 def _itself(x: Tensor) -> Tensor:
     return x
+
+
+def _pooled(x: Tensor, window: Window) -> Tensor:
+    from smallbignet.ops.pool_kernels import pool_forward
+
+    return pool_forward(x, window, taps=False)[0]
 
 
 class _MaxViews(torch.autograd.Function):
@@ -65,8 +77,8 @@ class _MaxViews(torch.autograd.Function):
 
         y, taps = pool_forward(x, window)
         ctx.save_for_backward(taps)
-        ctx.window, ctx.frames = window, x.shape[2]
-        return x, can_recompute(y, lambda x: pool_forward(x, window)[0], x)
+        ctx.window = window
+        return x, y
 
     @staticmethod
     @once_differentiable

@@ -16,17 +16,17 @@ Window = tuple[int | None, int, int]
 BLOCK = 1024
 
 
-def pool_forward(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-    """The pooled (N, C, T or 1, H, W), and which of the window's elements each value is, numbered in scan order.
+def pool_forward(x: Tensor, window: Window, taps: bool = True) -> tuple[Tensor, Tensor | None]:
+    """The pooled (N, C, T or 1, H, W), and with `taps` which of the window's elements each value is, numbered in scan order.
 
     That number takes a byte, or two where all of more than 28 frames share one window: an element for all of them then.
     """
     t, h, w = window
     x = x.contiguous(memory_format=_format(x))
     y = _empty(x, x.shape[2] if t else 1, x.dtype)
-    taps = _empty(x, y.shape[2], torch.uint8 if (t or x.shape[2]) * h * w <= 256 else torch.int16)
-    _launch(_forward, x, (x, y, taps), window)
-    return y, taps
+    numbers = _empty(x, y.shape[2], torch.uint8 if (t or x.shape[2]) * h * w <= 256 else torch.int16) if taps else None
+    _launch(_forward, x, (x, y, numbers), window)
+    return y, numbers
 
 
 def pool_backward(grad: Tensor, grad_big: Tensor, taps: Tensor, window: Window) -> Tensor:
@@ -47,12 +47,13 @@ def _empty(like: Tensor, frames: int, dtype: torch.dtype) -> Tensor:
     return torch.empty((n, c, frames, h, w), dtype=dtype, device=like.device, memory_format=_format(like))
 
 
-def _launch(kernel, x: Tensor, tensors: tuple[Tensor, ...], window: Window) -> None:
+def _launch(kernel, x: Tensor, tensors: tuple[Tensor | None, ...], window: Window) -> None:
     (n, c, frames, height, width), (t, h, w) = x.shape, window
     inner = c if _format(x) == torch.channels_last_3d else 1
     columns = n * c * height * width
-    grid = (triton.cdiv(columns, BLOCK),)
-    kernel[grid](*tensors, columns, frames, height, width, inner, KT=t or 0, KH=h, KW=w, BLOCK=BLOCK)
+    block = BLOCK if inner % 16 == 0 and h * w <= 9 else BLOCK // 4  # else a thread's elements don't fit its registers
+    grid = (triton.cdiv(columns, block),)
+    kernel[grid](*tensors, columns, frames, height, width, inner, KT=t or 0, KH=h, KW=w, BLOCK=block)
 
 
 @triton.jit
@@ -79,7 +80,13 @@ def _store_three(y, taps, there, used, best0, tap0, best1, tap1, best2, tap2, pl
     best, tap = _better(best0, tap0, best1, tap1 + plane)
     best, tap = _better(best, tap, best2, tap2 + 2 * plane)
     tl.store(y + there, best.to(y.dtype.element_ty), mask=used)
-    tl.store(taps + there, tap.to(taps.dtype.element_ty), mask=used)
+    _store_taps(taps, there, used, tap)
+
+
+@triton.jit
+def _store_taps(taps, there, used, tap):
+    if taps is not None:
+        tl.store(taps + there, tap.to(taps.dtype.element_ty), mask=used)
 
 
 @triton.jit
@@ -104,7 +111,7 @@ def _forward(x, y, taps, columns, T, H, W, inner, KT: tl.constexpr, KH: tl.const
             last, last_tap = _better(last, last_tap, best, tap + t * plane)
         elif KT == 1:
             tl.store(y + start + t * frame, best.to(y.dtype.element_ty), mask=used)
-            tl.store(taps + start + t * frame, tap.to(taps.dtype.element_ty), mask=used)
+            _store_taps(taps, start + t * frame, used, tap)
         else:  # the window around the last frame is complete now
             there = start + (t - 1) * frame
             if t > 0:
@@ -113,7 +120,7 @@ def _forward(x, y, taps, columns, T, H, W, inner, KT: tl.constexpr, KH: tl.const
             last, last_tap = best, tap
     if KT == 0:
         tl.store(y + alone, last.to(y.dtype.element_ty), mask=used)
-        tl.store(taps + alone, last_tap.to(taps.dtype.element_ty), mask=used)
+        _store_taps(taps, alone, used, last_tap)
     elif KT == 3:
         there = start + (T - 1) * frame
         _store_three(y, taps, there, used, before, before_tap, last, last_tap, low, middle, plane)

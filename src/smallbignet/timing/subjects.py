@@ -118,6 +118,8 @@ class Timed:
         torch.backends.cudnn.benchmark = True
         warnings.simplefilter("ignore")
         self.case, self.on_gpu = case, case.device.startswith("cuda")
+        if self.on_gpu:
+            torch.cuda.set_device(torch.device(case.device).index or 0)
         self.form, _, precision = case.variant.partition(" ")
         self.half = precision == "bf16"
         self.before = peak_memory()
@@ -165,6 +167,8 @@ class Timed:
         with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * self.on_gpu) as profiler:
             self.call()
         events = profiler.key_averages()
+        if self.on_gpu:  # the kernels alone: operations are given their kernels' time once more
+            events = [e for e in events if e.device_type == torch.autograd.DeviceType.CUDA and not e.is_user_annotation]
         spent = {event.key: event.self_device_time_total if self.on_gpu else event.self_cpu_time_total for event in events}
         whole = sum(spent.values())
         return [(name, spent[name] / whole) for name in sorted(spent, key=lambda name: -spent[name])[:5]]
@@ -231,7 +235,7 @@ class Training(Timed):
         self.format = torch.contiguous_format if self.form == "plain" else torch.channels_last_3d
         self.network = make_network(case.model).to(case.device).to(memory_format=self.format).train()
         self.sgd = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9)
-        self.forward = torch.compile(self.network) if self.form == "compiled" else self.network
+        self.forward = torch.compile(self.network, dynamic=False) if self.form == "compiled" else self.network
         self.clips: dict[int, Tensor] = {}
         self.batch = case.batch or self._largest_batch()
 
@@ -270,7 +274,7 @@ class Training(Timed):
             for needed in recipe.inputs if recipe else ():
                 if isinstance(needed, Tensor):
                     keep(needed)
-            return x
+            return x.detach()  # an operation's result would keep the operation, which keeps what is returned here
 
         self.loss(batch, torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x))
         return sum(x.untyped_storage().nbytes() for pointer, x in kept.items() if pointer not in mine)
@@ -283,9 +287,17 @@ class Training(Timed):
             torch.cuda.reset_peak_memory_stats()
             self.step(batch)
             peaks.append(torch.cuda.max_memory_allocated())
-        free = 0.9 * torch.cuda.get_device_properties(0).total_memory - peaks[0]
-        torch.cuda.reset_peak_memory_stats()
-        return 8 + int(free / (peaks[1] - peaks[0])) * 8
+        free = 0.85 * torch.cuda.get_device_properties(self.case.device).total_memory - peaks[0]
+        batch = 8 + int(free / (peaks[1] - peaks[0])) * 8
+        while True:
+            torch.cuda.reset_peak_memory_stats()
+            try:
+                self.step(batch)
+                return batch
+            except torch.cuda.OutOfMemoryError:  # workspaces grow, too, and others have their share of the GPU
+                self.clips.clear()
+                torch.cuda.empty_cache()
+                batch -= 8
 
 
 class BestConvolution(Timed):
@@ -296,7 +308,8 @@ class BestConvolution(Timed):
         dtype = torch.bfloat16 if case.variant.endswith("bf16") else torch.float32
         self.pairs = []
         for channels, kernel, size in ((256, 3, 28), (512, 3, 14), (512, 3, 7), (1024, 1, 14)):
-            shapes = (8, channels, size, size), (channels, channels, kernel, kernel)
+            clips = 512 if self.on_gpu else 8  # enough that starting a call takes no time beside it
+            shapes = (clips, channels, size, size), (channels, channels, kernel, kernel)
             x, weight = (
                 torch.randn(shape, device=case.device).to(dtype, memory_format=torch.channels_last) for shape in shapes
             )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smallbignet.errors import SmallBigError
+from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.models.complexity import complexity
 from smallbignet.pool import spawn
 from smallbignet.timing.subjects import Case, build_network, convolution_elements, subject
@@ -72,6 +72,12 @@ class Worker:
             answer, self.refused = self.connection.recv()
         except (EOFError, OSError):
             answer, self.refused = None, "its process died, of too little memory most likely"
+        return answer
+
+    def ask_for_more(self, method: str) -> Any:
+        """Likewise what need not be known: None where there is no answer, and nothing is refused for that."""
+        refused, answer = self.refused, self.ask(method)
+        self.refused = refused
         return answer
 
 
@@ -137,7 +143,7 @@ def measure(
             for worker, mine in zip(workers, seconds, strict=True):
                 mine.append(worker.ask("seconds"))
                 advance()
-            rates.append({name: ground.ask("seconds")[0] for name, ground in grounds.items()})
+            rates.append({name: _rate(ground) for name, ground in grounds.items()})
         running = not all(worker.refused for worker in workers)
         floor, rows = Floor.of(cases[0]) if running else None, []
         for worker, mine, answers in zip(workers, seconds, logits, strict=True):
@@ -150,12 +156,19 @@ def measure(
     return rows, rates
 
 
+def _rate(ground: Worker) -> float:
+    seconds = ground.ask("seconds")
+    if seconds is None:
+        raise WorkError(f"the machine's floor can't be measured: {ground.refused}", ground.case.variant)
+    return seconds[0]
+
+
 def _timed(row: Row, worker: Worker, seconds: list[list[float]], floor: Floor, rates: list[dict], profile: bool) -> Row:
     batch, half = worker.ask("batch_size"), row.variant.endswith("bf16")
     turns = [median(calls) / batch for calls in seconds]  # of a clip
     over = median(mine / floor.seconds(rate, half) for mine, rate in zip(turns, rates, strict=True))
     calls = [1000 * call for calls in seconds for call in calls]
-    kept, memory = worker.ask("kept"), worker.ask("memory")
+    memory, kept = worker.ask("memory"), worker.ask_for_more("kept")
     return replace(
         row,
         batch=batch,
@@ -164,7 +177,7 @@ def _timed(row: Row, worker: Worker, seconds: list[list[float]], floor: Floor, r
         memory_mb=megabytes(memory),
         kept_mb=megabytes(kept),
         times_floor=None if row.variant == "int8" else over,  # the floors are those of floating point
-        top=worker.ask("top") if profile else [],
+        top=worker.ask_for_more("top") or [] if profile else [],
     )
 
 
