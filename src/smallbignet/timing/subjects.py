@@ -280,7 +280,7 @@ class Training(Timed):
         return sum(x.untyped_storage().nbytes() for pointer, x in kept.items() if pointer not in mine)
 
     def _largest_batch(self) -> int:
-        """The largest multiple of 8 that should fit the GPU there is, from the memory of two small batches."""
+        """The largest multiple of 8 that fits the GPU, first guessed from the memory of two small batches."""
         self.step(8)  # momentum, workspaces
         peaks = []
         for batch in (8, 16):
