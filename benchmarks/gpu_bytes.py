@@ -28,7 +28,7 @@ from triton.runtime.jit import JITFunction
 from smallbignet.models.zoo import list_models
 from smallbignet.ops import norm_kernels, pool_kernels  # noqa: F401  (before the environment below: not for the interpreter)
 from smallbignet.ops.conv import Conv3d, conv_of_images
-from smallbignet.ops.recompute import recompute
+from smallbignet.ops.recompute import kept_for, recompute
 from smallbignet.timing.subjects import build_network, plain_operations
 
 CLIP = (8, 224)  # frames, size
@@ -68,34 +68,20 @@ def _on_gpu(self: Conv3d, x: Tensor) -> Tensor:
 
 
 def _of_a_batch(network: nn.Module, clips: Tensor, plain: bool) -> tuple[int, int, int]:
-    kept = Kept()
-    with torch.autograd.graph.saved_tensors_hooks(kept.add, lambda x: x), patch.object(JITFunction, "run"):
+    kept: dict[int, Tensor] = {}  # by memory
+
+    def keep(x: Tensor) -> Tensor:
+        kept.update({needed.untyped_storage()._cdata: needed for needed in kept_for(x)})
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), patch.object(JITFunction, "run"):
         network(clips)
     moved = Moved()
     with moved, patch.object(JITFunction, "run", lambda _kernel, *arguments, **_options: moved.add(arguments)):
         with nullcontext() if plain else recompute():
             loss = F.cross_entropy(network(clips).float(), torch.zeros(len(clips), dtype=torch.long))
         loss.backward()
-    return kept.bytes(), moved.bytes, moved.convolutions
-
-
-class Kept:
-    """The tensors that a forward pass keeps; in place of those computed again, what they are computed from."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[int, Tensor] = {}
-
-    def add(self, x: Tensor) -> Tensor:
-        recipe = getattr(x, "recipe", None)
-        for needed in recipe.inputs if recipe else ():
-            if isinstance(needed, Tensor):
-                self.add(needed)
-        if recipe is None:
-            self.tensors[x.untyped_storage()._cdata] = x
-        return x
-
-    def bytes(self) -> int:
-        return sum(x.untyped_storage().nbytes() for x in self.tensors.values())
+    return sum(x.untyped_storage().nbytes() for x in kept.values()), moved.bytes, moved.convolutions
 
 
 class Moved(TorchDispatchMode):

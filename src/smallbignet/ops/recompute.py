@@ -6,7 +6,7 @@ convolutions and one tensor a block. The second time gives the same bits as the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,6 +17,17 @@ from torch import Tensor
 def recompute() -> AbstractContextManager:
     """A context for a forward pass whose backward pass computes again what `can_recompute` has marked."""
     return torch.autograd.graph.saved_tensors_hooks(_pack, _unpack)
+
+
+def kept_for(x: Tensor) -> Iterator[Tensor]:
+    """What `recompute` keeps in order to have `x`: itself, or the tensors that it is made from."""
+    recipe = getattr(x, "recipe", None)
+    if recipe is None:
+        yield x
+    else:
+        for needed in recipe.inputs:
+            if isinstance(needed, Tensor):
+                yield from kept_for(needed)
 
 
 def can_recompute(y: Tensor, function: Callable[..., Tensor], *inputs: Any) -> Tensor:

@@ -21,7 +21,7 @@ from smallbignet.deploy.fuse import fuse
 from smallbignet.models.directory import load_config, load_model
 from smallbignet.models.zoo import create_model, list_models
 from smallbignet.ops.memory import keep_memory
-from smallbignet.ops.recompute import recompute
+from smallbignet.ops.recompute import kept_for, recompute
 
 RIVALS = {
     "r2plus1d_18": (16, 112),
@@ -268,12 +268,8 @@ class Training(Timed):
         mine, kept = {p.data_ptr() for p in self.network.parameters()}, {}
 
         def keep(x: Tensor) -> Tensor:
-            recipe = getattr(x, "recipe", None) if self.on_gpu else None
-            if recipe is None:
-                kept[x.untyped_storage().data_ptr()] = x
-            for needed in recipe.inputs if recipe else ():
-                if isinstance(needed, Tensor):
-                    keep(needed)
+            for needed in kept_for(x) if self.on_gpu else (x,):
+                kept[needed.untyped_storage().data_ptr()] = needed
             return x.detach()  # an operation's result would keep the operation, which keeps what is returned here
 
         self.loss(batch, torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x))
