@@ -27,7 +27,6 @@ from triton.runtime.jit import JITFunction
 
 from smallbignet.models.zoo import list_models
 from smallbignet.ops import norm_kernels, pool_kernels  # noqa: F401  (before the environment below: not for the interpreter)
-from smallbignet.ops.conv import Conv3d, conv_of_images
 from smallbignet.ops.recompute import kept_for, recompute
 from smallbignet.timing.subjects import build_network, plain_operations
 
@@ -55,16 +54,10 @@ def of_a_clip(name: str, plain: bool) -> tuple[int, ...]:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.float()
-    with FakeTensorMode(allow_non_fake_inputs=True), plain_operations() if plain else patch.object(Conv3d, "forward", _on_gpu):
+    with FakeTensorMode(allow_non_fake_inputs=True), plain_operations() if plain else nullcontext():
         clips = [torch.empty(n, 3, CLIP[0], CLIP[1], CLIP[1], dtype=torch.bfloat16).to(memory_format=last) for n in (2, 3)]
         two, three = (_of_a_batch(network, batch, plain) for batch in clips)
     return tuple(more - fewer for fewer, more in zip(two, three, strict=True))
-
-
-def _on_gpu(self: Conv3d, x: Tensor) -> Tensor:
-    if self.kernel_size[0] > 1:
-        return nn.Conv3d.forward(self, x)
-    return conv_of_images(x, self.weight, self.bias, self.stride[1:], self.padding[1:])
 
 
 def _of_a_batch(network: nn.Module, clips: Tensor, plain: bool) -> tuple[int, int, int]:

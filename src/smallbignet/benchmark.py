@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -84,10 +84,8 @@ def benchmark(
     Raises:
         SmallBigError: no such network, variant, clip or data.
     """
-    chosen, named = str(pick_device(device)), TRAINING if train else INFERENCE
-    wanted = [name.strip() for name in variants.split(",")] if variants else [v for v in named if fits(v, chosen)]
-    if unknown := [name for name in wanted if name not in named]:
-        raise SmallBigError(f"{did_you_mean(unknown[0], named)}the variants are {', '.join(named)}", f"--variants {unknown[0]}")
+    chosen = str(pick_device(device))
+    wanted = choose_variants(variants, chosen, TRAINING if train else INFERENCE)
     if turns < 1 or threads < 0:
         raise SmallBigError(
             "there must be a turn, and threads can't be fewer than none", f"--turns {turns} --threads {threads}"
@@ -96,8 +94,6 @@ def benchmark(
         raise SmallBigError("a batch has clips; 0, the most that fit, is for --train on a GPU", f"--batch {batch}")
     if videos and train:
         raise SmallBigError("training steps are timed on noise", f"--videos {videos}")
-    plain = "plain bf16" if chosen.startswith("cuda") else "plain"
-    wanted = [plain, *(name for name in wanted if name != plain)]
     networks = {name: parse_clip(clip) if clip else own_clip(name) for name in find_networks(model)}
     threads = threads or torch.get_num_threads()
     rows: list[Row] = []
@@ -123,6 +119,15 @@ def benchmark(
         floors={name: median(turn[name] for turn in floors) for name in FLOORS},
         rows=rows,
     )
+
+
+def choose_variants(variants: str, device: str, named: Sequence[str]) -> list[str]:
+    """Those that a list names, or all that fit; first plain, which the others are beside."""
+    wanted = [name.strip() for name in variants.split(",")] if variants else [name for name in named if fits(name, device)]
+    if unknown := [name for name in wanted if name not in named]:
+        raise SmallBigError(f"{did_you_mean(unknown[0], named)}the variants are {', '.join(named)}", f"--variants {unknown[0]}")
+    plain = "plain bf16" if device.startswith("cuda") else "plain"
+    return [plain, *(name for name in wanted if name != plain)]
 
 
 def fits(variant: str, device: str) -> bool:

@@ -9,29 +9,32 @@ import torch.nn.functional as F
 from torch import nn
 
 from smallbignet import create_model
-from smallbignet.ops.conv import Conv3d, conv_of_images
 from smallbignet.ops.recompute import recompute
 from smallbignet.timing.subjects import plain_operations
 
 LAST = torch.channels_last_3d
 
 
-def conv_on_a_gpu(self: Conv3d, x: torch.Tensor) -> torch.Tensor:
-    if self.kernel_size[0] > 1:
-        return nn.Conv3d.forward(self, x)
-    y = conv_of_images(x, self.weight, self.bias, self.stride[1:], self.padding[1:])
-    return y.contiguous(memory_format=LAST)  # which a convolution on one thread drops
+@pytest.fixture
+def two_threads():
+    """On one, PyTorch's convolutions drop the memory format."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def step(network: nn.Module, clips: torch.Tensor) -> dict[str, torch.Tensor]:
     """A step's gradients, and the running statistics behind it."""
-    F.cross_entropy(network(clips), torch.tensor([0, 1])).backward()
+    F.cross_entropy(network(clips), torch.tensor([0, 1], device=clips.device)).backward()
     found = {name: p.grad for name, p in network.named_parameters()} | dict(network.named_buffers())
     return {name: x for name, x in found.items() if x.is_floating_point()}
 
 
 @pytest.mark.parametrize(("block", "frames"), [("full", 2), ("typical+se", 1)], ids=str)
-def test_gradients_are_plain_pytorchs_and_the_same_when_features_are_computed_again(block, frames, device, monkeypatch):
+def test_gradients_are_plain_pytorchs_and_the_same_when_features_are_computed_again(
+    block, frames, device, monkeypatch, two_threads
+):
     torch.manual_seed(0)
     if device == "cpu":
         import triton.language as tl
@@ -42,7 +45,6 @@ def test_gradients_are_plain_pytorchs_and_the_same_when_features_are_computed_ag
         monkeypatch.setattr(norm_kernels, "ROWS", 1024)
         monkeypatch.setattr(norm_kernels, "CHANNELS", 64)
         monkeypatch.setattr(pool_kernels, "BLOCK", 2**16)
-        monkeypatch.setattr(Conv3d, "forward", conv_on_a_gpu)
     network = create_model("smallbig_r23", 3, width=8, stages=[block] * 4).to(device)
     for stage in (network.res2, network.res3, network.res4, network.res5):
         del stage[1:]
@@ -57,7 +59,8 @@ def test_gradients_are_plain_pytorchs_and_the_same_when_features_are_computed_ag
     for context in (nullcontext(), recompute()):
         with context:
             results.append(step(copy.deepcopy(network), clips.to(memory_format=LAST)))
-    assert all(torch.equal(one, other) for one, other in zip(*(r.values() for r in results), strict=True))
+    if device == "cpu":  # PyTorch's own operations add up in any order on a GPU
+        assert all(torch.equal(one, other) for one, other in zip(*(r.values() for r in results), strict=True))
     largest = max(x.norm() for x in exact.values())
-    for name, found in results[0].items():  # few values make a normalisation here, which magnifies roundings
+    for name, found in results[1].items():  # few values make a normalisation here, which magnifies roundings
         assert (found - exact[name]).norm() < 5 * (plain[name] - exact[name]).norm() + 1e-5 * largest, name

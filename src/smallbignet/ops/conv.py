@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from smallbignet.ops.pool import as_on_gpu
 from smallbignet.ops.recompute import can_recompute
 
 
@@ -25,7 +26,7 @@ class Conv3d(nn.Conv3d):
         of_frames = self.kernel_size[0] == self.stride[0] == self.dilation[1] == self.dilation[2] == self.groups == 1
         if not of_frames or self.padding[0] != 0 or self.padding_mode != "zeros":
             return super().forward(x)
-        if x.is_cuda and x.is_contiguous(memory_format=torch.channels_last_3d):
+        if as_on_gpu(x) and x.is_contiguous(memory_format=torch.channels_last_3d):
             return conv_of_images(x, self.weight, self.bias, self.stride[1:], self.padding[1:])  # type: ignore[arg-type]
         slow = x.device.type == "cpu" and self.stride[1] > 1 and self.bias is None and x.shape[1] > 3
         if slow and torch.is_grad_enabled() and _dtype(x) == torch.bfloat16:

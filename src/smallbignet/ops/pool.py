@@ -54,10 +54,14 @@ def global_views(x: Tensor) -> tuple[Tensor, Tensor]:
     return x, _GlobalMax.apply(x)
 
 
+def as_on_gpu(x: Tensor) -> bool:
+    """Whether `x` takes a GPU's way: it is on one, or the environment asks for Triton's interpreter."""
+    return x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+
+
 def uses_kernels(x: Tensor) -> bool:
-    """Whether Triton's kernels take `x`: on a GPU, or in Triton's interpreter, where the environment asks for that."""
-    here = (x.is_cuda and HAS_TRITON) or os.environ.get("TRITON_INTERPRET") == "1"
-    return here and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
+    """Whether Triton's kernels take `x`."""
+    return as_on_gpu(x) and HAS_TRITON and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
 def _itself(x: Tensor) -> Tensor:
