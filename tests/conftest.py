@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from smallbignet.commands.train import train
 from smallbignet.data.synthetic import make_dataset
-from smallbignet.settings import TrainConfig, load_recipe
-from smallbignet.train import train
+from smallbignet.training.settings import TrainConfig, load_recipe
 
 # SmallBig-R23 at an eighth of its width on 32x32 frames: a step takes tenths of a second
 TINY = """

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from smallbignet import cli
+from smallbignet.arguments import parse_call
 from smallbignet.models.complexity import complexity
 from smallbignet.models.zoo import SLOWFAST, create_model, list_models
-from smallbignet.signature import parse_call
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from smallbignet.cli import main
 from smallbignet.data.annotations import read_classes
 from smallbignet.data.synthetic import write_video
 from smallbignet.models.zoo import list_models
-from smallbignet.settings import load_recipe, recipe_path, shipped_recipes
-from smallbignet.train import learning_rate
+from smallbignet.training.schedule import learning_rate
+from smallbignet.training.settings import load_recipe, recipe_path, shipped_recipes
 
 BENCHMARKS = [name for name in shipped_recipes() if name.startswith(("k400", "ssv"))]
 

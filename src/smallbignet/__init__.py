@@ -9,29 +9,35 @@ The names are imported when they are first used: `import smallbignet` does not i
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
-    from smallbignet.classifier import Prediction, VideoClassifier
+    from smallbignet.commands.evaluate import evaluate
+    from smallbignet.commands.train import train
     from smallbignet.data.video import open_video
-    from smallbignet.deploy.fuse import fuse
     from smallbignet.errors import SmallBigError, VideoError, WorkError
+    from smallbignet.inference.classifier import Prediction, VideoClassifier
+    from smallbignet.inference.fuse import fuse
     from smallbignet.models.complexity import complexity
-    from smallbignet.models.directory import load_config, load_model, save_model
     from smallbignet.models.smallbig import BlockSpec, SmallBigNet
     from smallbignet.models.zoo import block_spec, create_model, list_models
+    from smallbignet.training.settings import load_recipe
+    from smallbignet.version import __version__
+    from smallbignet.weights.directory import load_config, load_model, save_model
 
-_HOME = {
-    "classifier": ["Prediction", "VideoClassifier"],
+_NAMES_OF = {
+    "commands.evaluate": ["evaluate"],
+    "commands.train": ["train"],
     "data.video": ["open_video"],
-    "deploy.fuse": ["fuse"],
     "errors": ["SmallBigError", "VideoError", "WorkError"],
+    "inference.classifier": ["Prediction", "VideoClassifier"],
+    "inference.fuse": ["fuse"],
     "models.complexity": ["complexity"],
-    "models.directory": ["load_config", "load_model", "save_model"],
     "models.smallbig": ["BlockSpec", "SmallBigNet"],
     "models.zoo": ["block_spec", "create_model", "list_models"],
+    "training.settings": ["load_recipe"],
+    "version": ["__version__"],
+    "weights.directory": ["load_config", "load_model", "save_model"],
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 __all__ = sorted(_MODULE_OF)
 
 

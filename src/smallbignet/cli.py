@@ -19,59 +19,47 @@ from smallbignet.errors import SmallBigError, WorkError, did_you_mean
 
 @dataclass(frozen=True)
 class Verb:
-    """Where a verb's function is, what it does, and how it is typed."""
+    """What a verb does, and an example of it. Its function is `commands/VERB.py`'s of the same name."""
 
-    function: str
     summary: str
     example: str
 
 
 VERBS = {
-    "demo": Verb("demo:demo", "the main job on embedded data: make clips, train, evaluate, predict", "smallbig demo"),
-    "models": Verb("catalog:models", "the networks, their parameters and GMACs", "smallbig models 'smallbig*' --clip 8x224"),
+    "demo": Verb("the main job on embedded data: make clips, train, evaluate, predict", "smallbig demo"),
+    "models": Verb("the networks, their parameters and GMACs", "smallbig models 'smallbig*' --clip 8x224"),
     "train": Verb(
-        "train:train",
         "train a classifier by a recipe on your videos",
         "smallbig train small --data.train my_videos --run.dir runs/mine",
     ),
     "evaluate": Verb(
-        "evaluate:evaluate",
         "test a model on labelled videos",
         "smallbig evaluate runs/mine runs/mine/val.csv --report out",
     ),
-    "predict": Verb(
-        "predict:predict", "labels with scores for files, folders, globs", "smallbig predict runs/mine clip.mp4 --top 3"
-    ),
+    "predict": Verb("labels with scores for files, folders, globs", "smallbig predict runs/mine clip.mp4 --top 3"),
     "ensemble": Verb(
-        "ensemble:ensemble",
         "fuse the scores of several models on the same videos",
         "smallbig ensemble r50.npz r101.npz --weights 1,1",
     ),
-    "tables": Verb("tables:tables", "the paper's tables, and what this code measures beside them", "smallbig tables 2 10"),
+    "tables": Verb("the paper's tables, and what this code measures beside them", "smallbig tables 2 10"),
     "ablate": Verb(
-        "ablate:ablate",
         "train and test every row of one of the paper's tables under one budget",
         "smallbig ablate 2 --recipe small --data clips.csv --seeds 0,1,2 --folds fold",
     ),
     "prepare": Verb(
-        "prepare:prepare",
         "re-encode a tree of videos: a shorter side, dense key frames",
         "smallbig prepare kinetics400 kinetics400_256 --short_side 256",
     ),
-    "check": Verb("check:check", "which videos cannot be read, and why", "smallbig check my_videos --clean clean.csv"),
+    "check": Verb("which videos cannot be read, and why", "smallbig check my_videos --clean clean.csv"),
     "benchmark": Verb(
-        "benchmark:benchmark",
         "what networks cost here, in every variant, beside plain PyTorch and the machine's floor",
         "smallbig benchmark --model smallbig_r50 --clip 8x224",
     ),
     "convert": Verb(
-        "convert:convert",
         "a published checkpoint into a model directory",
         "smallbig convert smallbig50.pth models/sb50 --source official --network smallbig50_extra",
     ),
-    "push": Verb(
-        "push:push", "a model to the Hugging Face hub, with a model card", "smallbig push runs/mine me/my-model --private"
-    ),
+    "push": Verb("a model to the Hugging Face hub, with a model card", "smallbig push runs/mine me/my-model --private"),
 }
 
 
@@ -84,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return 0
     if words[0] == "--version":
-        from smallbignet import __version__
+        from smallbignet.version import __version__
 
         print(f"smallbig {__version__}")
         return 0
@@ -119,10 +107,9 @@ def run(name: str, words: list[str]) -> int:
     """Runs a verb with its words and prints what it answers."""
     if name not in VERBS:
         raise SmallBigError(f"unknown verb; {did_you_mean(name, VERBS)}there are {', '.join(VERBS)}", name)
-    module_name, function_name = VERBS[name].function.split(":")
-    module = import_module(f"smallbignet.{module_name}")
-    function = getattr(module, function_name)
-    from smallbignet.signature import parse_call  # brings jsonargparse
+    module = import_module(f"smallbignet.commands.{name}")
+    function = getattr(module, name)
+    from smallbignet.arguments import parse_call  # brings jsonargparse
 
     arguments, as_json = parse_call(function, f"smallbig {name}", VERBS[name], words)
     result = function(**arguments)

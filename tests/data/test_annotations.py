@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared_data import FIGHTS
 from smallbignet.data.annotations import (
     Annotations,
     find_files,
@@ -18,7 +19,6 @@ from smallbignet.data.annotations import (
 )
 from smallbignet.errors import SmallBigError
 
-FIGHTS = Path(__file__).parents[2].parent / "shared/data/fights"
 needs_fights = pytest.mark.skipif(not FIGHTS.is_dir(), reason="the clips of fights are not here")
 
 

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 from fractions import Fraction
-from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -14,12 +14,14 @@ import pytest
 import torch
 from av.stream import Disposition
 
+from shared_data import ODD
 from smallbignet.data.video import is_torchcodec_available, open_video, upright
 from smallbignet.errors import SmallBigError, VideoError
 
-ODD = Path(__file__).parents[2].parent / "shared/data/odd"
 needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason="the collection of odd videos is not here")
-needs_torchcodec = pytest.mark.skipif(not is_torchcodec_available(), reason="torchcodec can't be imported here")
+needs_torchcodec = pytest.mark.skipif(
+    not is_torchcodec_available(), reason="torchcodec doesn't work here: it needs FFmpeg's shared libraries"
+)
 
 # name -> (frames, width, height, fps), upright
 READABLE = {
@@ -329,10 +331,18 @@ def test_a_playlist_does_not_reach_other_files(tmp_path):
         open_video(playlist)
 
 
-def test_torchcodec_missing_is_one_line(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "torchcodec", None)
-    monkeypatch.delitem(sys.modules, "torchcodec.decoders", raising=False)
+def _fails_to_load(*_):
+    raise RuntimeError("Could not load libtorchcodec")  # what torchcodec raises at the first file, without FFmpeg's libraries
+
+
+@pytest.mark.parametrize("missing", ["package", "FFmpeg"])
+def test_torchcodec_that_does_not_work_is_one_line(missing, monkeypatch, tmp_path):
+    fake = SimpleNamespace(VideoDecoder=_fails_to_load) if missing == "FFmpeg" else None
+    monkeypatch.setitem(sys.modules, "torchcodec", SimpleNamespace(decoders=fake))
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", fake)
+    is_torchcodec_available.cache_clear()
     path = encode(tmp_path / "a.mp4", frames=2)
-    with pytest.raises(SmallBigError, match="torchcodec can't be imported") as error:
+    with pytest.raises(SmallBigError, match="apt-get install ffmpeg") as error:
         open_video(path, backend="torchcodec")
+    is_torchcodec_available.cache_clear()
     assert "\n" not in str(error.value)

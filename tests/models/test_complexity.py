@@ -3,7 +3,7 @@
 import pytest
 
 from smallbignet import complexity, create_model
-from smallbignet.catalog import models
+from smallbignet.commands.models import models
 
 # network, blocks, frames, parameters (M), GMACs, rows of Tables 6, 7, 9, 10, 11
 ROWS = [

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from smallbignet import SmallBigError, VideoClassifier, create_model
-from smallbignet.evaluate import evaluate
+from smallbignet.commands.evaluate import evaluate
+from smallbignet.commands.train import train
 from smallbignet.models.slowfast import slow_frames
-from smallbignet.train import train
 
 
 @pytest.mark.parametrize(("clip_len", "alpha"), [(32, 4), (32, 8), (64, 4), (4, 4), (8, 4), (16, 4), (160, 8)])

@@ -18,7 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.runtime.jit import JITFunction
 
-from smallbignet.ops import norm_kernels, pool_kernels
+from smallbignet.ops import max_pool_triton, norm_relu_triton
 
 ARCHITECTURE = int(sys.argv[1])
 
@@ -62,18 +62,18 @@ def compile_all() -> None:
     few = x[:, :8].contiguous(memory_format=torch.channels_last_3d)
     for window in ((3, 1, 1), (3, 3, 3), (None, 3, 3), (3, 7, 7)):
         for clips in (x, few, x.contiguous()):
-            y, taps = pool_kernels.pool_forward(clips, window)
-            pool_kernels.pool_backward(clips, y, taps, window)
-    mean, _ = norm_kernels.moments(x)
+            y, taps = max_pool_triton.pool_forward(clips, window)
+            max_pool_triton.pool_backward(clips, y, taps, window)
+    mean, _ = norm_relu_triton.moments(x)
     for big in (None, x, x[:, :, :1].contiguous(memory_format=torch.channels_last_3d)):
         mean_big = None if big is None else mean
         coefficients, terms_big = (mean, mean_big, mean), None if big is None else (mean, mean)
         for shortcut, relu in ((None, False), (None, True), (x, True)):
-            y = norm_kernels.apply(x, big, coefficients, shortcut, relu)
+            y = norm_relu_triton.apply(x, big, coefficients, shortcut, relu)
             seen_by_relu = y if relu and shortcut is not None else None
-            norm_kernels.sums(y, seen_by_relu, x, coefficients, big, mean, mean_big, relu)
+            norm_relu_triton.sums(y, seen_by_relu, x, coefficients, big, mean, mean_big, relu)
             has_shortcut = shortcut is not None
-            norm_kernels.gradients(y, seen_by_relu, x, coefficients, big, (mean, mean), terms_big, relu, has_shortcut)
+            norm_relu_triton.gradients(y, seen_by_relu, x, coefficients, big, (mean, mean), terms_big, relu, has_shortcut)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ def device(monkeypatch) -> str:
     if torch.cuda.is_available():
         return "cuda"
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    from smallbignet.ops import norm_kernels, pool_kernels
+    from smallbignet.ops import max_pool_triton, norm_relu_triton
 
-    monkeypatch.setattr(pool_kernels, "BLOCK", 128)  # small blocks, to have several of them, and quickly
-    monkeypatch.setattr(norm_kernels, "ROWS", 16)
-    monkeypatch.setattr(norm_kernels, "CHANNELS", 4)
-    monkeypatch.setattr(norm_kernels, "PROGRAMS", 2)
+    monkeypatch.setattr(max_pool_triton, "BLOCK", 128)  # small blocks, to have several of them, and quickly
+    monkeypatch.setattr(norm_relu_triton, "ROWS", 16)
+    monkeypatch.setattr(norm_relu_triton, "CHANNELS", 4)
+    monkeypatch.setattr(norm_relu_triton, "PROGRAMS", 2)
     return "cpu"

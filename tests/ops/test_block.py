@@ -10,7 +10,7 @@ from torch import nn
 
 from smallbignet import create_model
 from smallbignet.ops.recompute import recompute
-from smallbignet.timing.subjects import plain_operations
+from smallbignet.timing.variants import plain_operations
 
 LAST = torch.channels_last_3d
 
@@ -39,12 +39,12 @@ def test_gradients_are_plain_pytorchs_and_the_same_when_features_are_computed_ag
     if device == "cpu":
         import triton.language as tl
 
-        from smallbignet.ops import norm_kernels, pool_kernels
+        from smallbignet.ops import max_pool_triton, norm_relu_triton
 
-        monkeypatch.setattr(norm_kernels, "_add", tl.standard._sum_combine)  # which the interpreter adds up quickly
-        monkeypatch.setattr(norm_kernels, "ROWS", 1024)
-        monkeypatch.setattr(norm_kernels, "CHANNELS", 64)
-        monkeypatch.setattr(pool_kernels, "BLOCK", 2**16)
+        monkeypatch.setattr(norm_relu_triton, "_add", tl.standard._sum_combine)  # which the interpreter adds up quickly
+        monkeypatch.setattr(norm_relu_triton, "ROWS", 1024)
+        monkeypatch.setattr(norm_relu_triton, "CHANNELS", 64)
+        monkeypatch.setattr(max_pool_triton, "BLOCK", 2**16)
     network = create_model("smallbig_r23", 3, width=8, stages=[block] * 4).to(device)
     for stage in (network.res2, network.res3, network.res4, network.res5):
         del stage[1:]

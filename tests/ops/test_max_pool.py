@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from smallbignet.ops.pool import global_views, max_views
+from smallbignet.ops.max_pool import global_views, max_views
 
 WINDOWS = [(3, 1, 1), (1, 3, 3), (3, 3, 3), (3, 5, 5), (3, 7, 7), (None, 3, 3)]
 FORMATS = [torch.contiguous_format, torch.channels_last_3d]

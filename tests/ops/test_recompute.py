@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from smallbignet.ops.norm import norm_relu
-from smallbignet.ops.pool import max_views
+from smallbignet.ops.max_pool import max_views
+from smallbignet.ops.norm_relu import norm_relu
 from smallbignet.ops.recompute import recompute
 
 
@@ -48,7 +48,7 @@ def test_same_gradients_and_less_memory(device):
 
 def test_on_a_gpu_a_clip_of_the_papers_network_takes_half_of_plains_memory():
     pytest.importorskip("triton", reason="Triton comes with PyTorch's CUDA wheels")
-    program = Path(__file__).parents[2] / "benchmarks" / "gpu_bytes.py"
+    program = Path(__file__).parents[2] / "experiments" / "gpu_bytes.py"
     printed = subprocess.run(
         [sys.executable, program, "--networks", "smallbig_r50"], check=True, capture_output=True, text=True
     ).stdout

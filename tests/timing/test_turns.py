@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from smallbignet import create_model
-from smallbignet.timing.subjects import FLOORS, Case, convolution_elements, plain_operations
 from smallbignet.timing.turns import Floor, Worker, measure
+from smallbignet.timing.variants import FLOORS, Case, convolution_elements, plain_operations
 
 
 def step(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:

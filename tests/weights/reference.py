@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FOLDER = Path(__file__).parents[1] / "data" / "reference"
+FOLDER = Path(__file__).parents[1] / "reference"
 
 
 def figures(source):

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reference import figures, make_clip, weights
 
+from reference import figures, make_clip, weights
 from smallbignet import SmallBigError
 from smallbignet.weights.adapter import read_checkpoint
 from smallbignet.weights.official import OFFICIAL, from_official

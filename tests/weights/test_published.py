@@ -6,14 +6,14 @@ import re
 import numpy as np
 import pytest
 import torch
-from reference import figures, weights
 
+from reference import figures, weights
 from smallbignet import SmallBigError, load_config
 from smallbignet.cli import main
 from smallbignet.data.synthetic import write_video
 from smallbignet.data.transforms import InputSpec
-from smallbignet.models.directory import find_model
 from smallbignet.weights import hub, published
+from smallbignet.weights.directory import find_model
 from smallbignet.weights.published import PUBLISHED, Published
 from smallbignet.weights.pytorchvideo import PYTORCHVIDEO
 

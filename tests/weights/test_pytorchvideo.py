@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from reference import figures, make_clip, weights
 
+from reference import figures, make_clip, weights
 from smallbignet import SmallBigError, create_model, load_config, load_model
 from smallbignet.cli import main
-from smallbignet.settings import NetworkSpec
-from smallbignet.train import build_network
+from smallbignet.training.settings import NetworkSpec
+from smallbignet.training.trainer import build_network
 from smallbignet.weights.pytorchvideo import PYTORCHVIDEO, from_pytorchvideo
 
 KEYS, LOGITS = figures("pytorchvideo")

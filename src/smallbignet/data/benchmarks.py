@@ -20,7 +20,7 @@ import numpy as np
 from smallbignet.data.annotations import Annotations, index_labels, read_annotations, read_classes, read_table, read_text
 from smallbignet.data.video import VIDEO_EXTENSIONS
 from smallbignet.errors import SmallBigError
-from smallbignet.progress import console
+from smallbignet.utils.console import console
 
 Row = tuple[str, str, str]  # its place in the file, the video's name without suffix, the class
 

@@ -18,6 +18,7 @@ Open a video in the process that reads it: a decoder does not survive a fork.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
@@ -25,10 +26,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
-from importlib import import_module
+from functools import cache
 from typing import Any
 
 import av
+import numpy as np
 import torch
 from av.container import InputContainer
 from av.packet import Packet
@@ -62,7 +64,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "auto", filename_tmp
 
     Raises:
         VideoError: it is missing, empty, has no video, or nothing of it can be decoded.
-        SmallBigError: no such backend, or torchcodec can't be imported.
+        SmallBigError: there is no such backend, or torchcodec doesn't work here.
     """
     path = os.fspath(path)
     if backend not in ("auto", "pyav", "torchcodec"):
@@ -75,7 +77,8 @@ def open_video(path: str | os.PathLike[str], backend: str = "auto", filename_tmp
         raise VideoError("the file is empty", path)
     if backend == "torchcodec":
         if not is_torchcodec_available():
-            raise SmallBigError("torchcodec can't be imported: it takes `pip install torchcodec` and FFmpeg", backend)
+            what = "torchcodec doesn't work here: it needs `pip install torchcodec` and FFmpeg's shared libraries on the system"
+            raise SmallBigError(f"{what} (Debian, Ubuntu: apt-get install ffmpeg)", backend)
         with suppress(av.FFmpegError), _open_container(path) as container:
             if _stores_times(container):
                 return TorchCodecVideo(path, threads)
@@ -345,13 +348,27 @@ def upright(image: Tensor, frame: VideoFrame) -> Tensor:
     return image.flip([dim for dim, scale in ((-1, a), (-2, d)) if scale < 0])
 
 
+@cache
 def is_torchcodec_available() -> bool:
-    """Whether torchcodec can be imported, which takes its package and FFmpeg's shared libraries."""
+    """Whether torchcodec decodes a tiny video here; without FFmpeg's shared libraries it can be imported and yet fails."""
     try:
-        import_module("torchcodec.decoders")
-    except Exception:  # which one depends on what it lacks
+        from torchcodec.decoders import VideoDecoder
+
+        VideoDecoder(_tiny_video()).get_frame_at(0)
+    except Exception:  # which one depends on what is missing
         return False
     return True
+
+
+def _tiny_video() -> bytes:
+    """An MP4 file of one black frame."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+        frame = VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(frame), *stream.encode()])
+    return file.getvalue()
 
 
 class TorchCodecVideo(Video):

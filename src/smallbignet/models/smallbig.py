@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
 from smallbignet.ops.conv import Conv3d
-from smallbignet.ops.norm import norm_relu
-from smallbignet.ops.pool import global_views, max_views
+from smallbignet.ops.max_pool import global_views, max_views
+from smallbignet.ops.norm_relu import norm_relu
 
 Views = tuple[str | None, str | None, str | None]
 

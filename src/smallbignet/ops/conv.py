@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from smallbignet.ops.pool import as_on_gpu
+from smallbignet.ops.max_pool import as_on_gpu
 from smallbignet.ops.recompute import can_recompute
 
 

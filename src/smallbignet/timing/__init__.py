@@ -1,1 +1,4 @@
-"""Networks timed in turns: what is timed (`subjects`), and how (`turns`)."""
+"""Networks timed in turns: what is timed (`variants.py`) and how the turns are taken (`turns.py`).
+
+What is made faster is in `ops/` and `inference/fuse.py`.
+"""

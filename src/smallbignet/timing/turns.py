@@ -15,8 +15,8 @@ import torch
 
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.models.complexity import complexity
-from smallbignet.pool import spawn
-from smallbignet.timing.subjects import Case, build_network, convolution_elements, subject
+from smallbignet.timing.variants import Case, build_network, convolution_elements, subject
+from smallbignet.utils.processes import spawn
 
 
 @dataclass(frozen=True)

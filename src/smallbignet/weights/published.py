@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from smallbignet.data.annotations import read_classes
 from smallbignet.errors import SmallBigError, WorkError
-from smallbignet.models.directory import CONFIG, ModelConfig, save_model
 from smallbignet.weights.adapter import read_checkpoint
+from smallbignet.weights.directory import CONFIG, ModelConfig, save_model
 from smallbignet.weights.pytorchvideo import INPUT, PYTORCHVIDEO, from_pytorchvideo
 
 ZOO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics"

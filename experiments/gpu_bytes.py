@@ -1,0 +1,106 @@
+"""What a training step of bfloat16 on a GPU keeps and moves of each clip, counted without a GPU.
+
+    python experiments/gpu_bytes.py [--networks NETWORK ...]
+
+Each network makes steps of tensors that have a shape and a type but no memory, with the operations that run on a GPU, in
+batches of 2 and 3: what the larger one has more of is a clip's, in MB. Kept is what the forward pass leaves for the backward
+pass; moved is what an operation or a Triton kernel reads and writes: every tensor once, but twice what PyTorch's normalisation
+takes its sums from. Copies that cuDNN makes into the format of its kernels, which plain's tensors don't have, are not counted.
+At least a step has to move every convolution's input and output three times: forward, for the gradient of the input, for that
+of the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import nullcontext
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from triton.runtime.jit import JITFunction
+
+from smallbignet.models.zoo import list_models
+from smallbignet.ops import max_pool_triton, norm_relu_triton  # noqa: F401  (before the environment below: not for the interpreter)
+from smallbignet.ops.recompute import kept_for, recompute
+from smallbignet.timing.variants import build_network, plain_operations
+
+CLIP = (8, 224)  # frames, size
+NETWORKS = ("smallbig_r50", "smallbig_r23", "smallbig_slowonly_r50", "slowonly_r50")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=list_models(), metavar="NETWORK")
+    args = parser.parse_args()
+    os.environ["TRITON_INTERPRET"] = "1"  # so that a GPU's operations are chosen for tensors that are on none
+    print("| network | kept, plain | ours | ratio | moved, plain | ours | ratio | at least |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in args.networks:
+        kept, moved, least = zip(*(of_a_clip(name, plain) for plain in (True, False)), strict=True)
+        cells = [f"{a / 1e6:.0f} | {b / 1e6:.0f} | {b / a:.2f}" for a, b in (kept, moved)]
+        print(f"| {name} | {' | '.join(cells)} | {least[1] / 1e6:.0f} |", flush=True)
+
+
+def of_a_clip(name: str, plain: bool) -> tuple[int, ...]:
+    """Bytes of a clip: kept, moved, and what its convolutions have to move."""
+    last = torch.contiguous_format if plain else torch.channels_last_3d
+    network = build_network(name).train().to(torch.bfloat16, memory_format=last)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.float()
+    with FakeTensorMode(allow_non_fake_inputs=True), plain_operations() if plain else nullcontext():
+        clips = [torch.empty(n, 3, CLIP[0], CLIP[1], CLIP[1], dtype=torch.bfloat16).to(memory_format=last) for n in (2, 3)]
+        two, three = (_of_a_batch(network, batch, plain) for batch in clips)
+    return tuple(more - fewer for fewer, more in zip(two, three, strict=True))
+
+
+def _of_a_batch(network: nn.Module, clips: Tensor, plain: bool) -> tuple[int, int, int]:
+    kept: dict[int, Tensor] = {}  # by memory
+
+    def keep(x: Tensor) -> Tensor:
+        kept.update({needed.untyped_storage()._cdata: needed for needed in kept_for(x)})
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), patch.object(JITFunction, "run"):
+        network(clips)
+    moved = Moved()
+    with moved, patch.object(JITFunction, "run", lambda _kernel, *arguments, **_options: moved.add(arguments)):
+        with nullcontext() if plain else recompute():
+            loss = F.cross_entropy(network(clips).float(), torch.zeros(len(clips), dtype=torch.long))
+        loss.backward()
+    return sum(x.untyped_storage().nbytes() for x in kept.values()), moved.bytes, moved.convolutions
+
+
+class Moved(TorchDispatchMode):
+    """Adds up what operations read and write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = self.convolutions = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        result = operation(*arguments, **(options or {}))
+        if operation.namespace == "aten" and not operation.is_view and "empty" not in operation.name():
+            self.add((arguments, options, result))
+        if "batch_norm" in operation.name():  # sums first, then the result: of the gradient and the input, or the input alone
+            self.add(arguments[:2] if "backward" in operation.name() else arguments[0])
+        if operation is torch.ops.aten.convolution.default:  # three times: forward and two gradients
+            self.convolutions += 3 * (_size(arguments[0]) + _size(result))
+        return result
+
+    def add(self, arguments: object) -> None:
+        self.bytes += sum(_size(x) for x in tree_leaves(arguments) if isinstance(x, Tensor))
+
+
+def _size(x: Tensor) -> int:
+    return min(x.numel() * x.element_size(), x.untyped_storage().nbytes())  # an expanded one is as large as its memory
+
+
+if __name__ == "__main__":
+    main()

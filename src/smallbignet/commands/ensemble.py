@@ -1,0 +1,95 @@
+"""`smallbig ensemble`: the score fusion of Tables 10 and 11, the mean of several models' softmax scores of the same videos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from smallbignet.errors import SmallBigError
+from smallbignet.inference.evaluation import Evaluation
+from smallbignet.inference.scores import align, load_scores, save_scores
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several models' scores of the same videos, and their mean.
+
+    Attributes:
+        files: where the members' scores were.
+        weights: the members' weights, which sum to 1.
+        members: the members' scores, the videos in the order of the first.
+        result: the weighted mean of the scores.
+    """
+
+    files: list[str]
+    weights: list[float]
+    members: list[Evaluation]
+    result: Evaluation
+
+    def report(self) -> dict:
+        """All figures, as plain data."""
+        rows = zip(self.files, self.weights, self.members, strict=True)
+        return {
+            "videos": len(self.result.videos),
+            "members": [{"scores": file, "weight": weight, **_figures(member)} for file, weight, member in rows],
+            **_figures(self.result),
+        }
+
+
+def ensemble(files: list[str], *, weights: str = "", scores: str = "") -> Ensemble:
+    """Averages several models' scores of the same videos, and says how well each and all of them do.
+
+    Args:
+        files: scores files (.npz) that `evaluate --scores` wrote; the videos may be in another order.
+        weights: a number for each file, such as "2,1"; all count the same if not given.
+        scores: file (.npz) to keep the averaged scores in.
+
+    Raises:
+        SmallBigError: fewer than two files, no scores files, scores of different videos, labels or classes.
+    """
+    if len(files) < 2:
+        raise SmallBigError("an ensemble takes two scores files or more", files[0])
+    if scores and (not scores.endswith(".npz") or Path(scores).resolve() in [Path(file).resolve() for file in files]):
+        raise SmallBigError("a scores file ends in .npz, and is none of those that are averaged", scores)
+    shares = parse_weights(weights, len(files))
+    first, *others = map(load_scores, files)
+    members = [first, *(align(other, first, file, files[0]) for other, file in zip(others, files[1:], strict=True))]
+    mean = sum(share * member.scores.astype(np.float64) for share, member in zip(shares, members, strict=True))
+    result = Evaluation(first.videos, first.labels, np.asarray(mean, np.float32), first.classes, [], "")
+    if scores:
+        save_scores(result, scores)
+    return Ensemble(files, shares, members, result)
+
+
+def show(result: Ensemble) -> Table:
+    """A row for each member, and one for all of them."""
+    figures = result.report()
+    shown = {"top1": "top-1 %", "top5": "top-5 %"} if len(result.result.classes) > 5 else {"top1": "top-1 %"}
+    table = Table("scores", "weight", *shown.values(), caption=f"{figures['videos']} videos")
+    for row in figures["members"]:
+        table.add_row(row["scores"], f"{row['weight']:.3g}", *(f"{100 * row[key]:.2f}" for key in shown))
+    table.add_section()
+    table.add_row("ensemble", "", *(f"{100 * figures[key]:.2f}" for key in shown))
+    return table
+
+
+def parse_weights(text: str, count: int) -> list[float]:
+    """Reads "2,1" as shares of 1; equal ones where it is empty.
+
+    Raises:
+        SmallBigError: not `count` numbers, or none of them above zero.
+    """
+    try:
+        weights = np.array([float(word) for word in text.split(",")] if text else [1.0] * count)
+    except ValueError:
+        weights = np.zeros(0)
+    if len(weights) != count or not np.isfinite(weights).all() or weights.min() < 0 or weights.max() == 0:
+        raise SmallBigError(f"weights are {count} numbers, one a file, none negative, such as {','.join('1' * count)}", text)
+    return (weights / weights.sum()).tolist()
+
+
+def _figures(result: Evaluation) -> dict:
+    return {"top1": result.accuracy(1), "top5": result.accuracy(5)}

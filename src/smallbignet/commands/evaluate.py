@@ -1,0 +1,95 @@
+"""`smallbig evaluate`: tests a model on labelled videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate import PartialState
+from rich.table import Table
+
+from smallbignet.data.annotations import select_rows
+from smallbignet.data.benchmarks import read_part
+from smallbignet.data.datasets import DataSpec
+from smallbignet.errors import SmallBigError
+from smallbignet.inference.classifier import VideoClassifier
+from smallbignet.inference.evaluation import Evaluation, score_videos, write_report
+from smallbignet.inference.scores import save_scores
+from smallbignet.utils.console import bar, console
+from smallbignet.utils.memory import keep_memory
+
+
+def evaluate(
+    model: str,
+    data: str,
+    *,
+    views: str = "",
+    select: str = "",
+    root: str = "",
+    path_column: str = "path",
+    label_column: str = "label",
+    filename_tmpl: str = "",
+    backend: str = "auto",
+    scores: str = "",
+    report: str = "",
+    workers: int = -1,
+    device: str = "",
+    precision: str = "fp32",
+) -> Evaluation:
+    """Tests a model on labelled videos: top-1, top-5, mean class accuracy, confusion matrix.
+
+    Args:
+        model: a model or run directory, a published network's name, or a hub id.
+        data: a folder with a folder per class (of which a `val` folder is taken), a benchmark as its owners hand it out (of
+            which the validation part is taken), a .csv file with a header, or a list.
+        views: clips x crops, such as 10x3; the model's own if not given.
+        select: rows of a .csv to test on, such as "fold=3".
+        root: folder that listed paths are relative to, or that holds a benchmark's videos; the source's own if not given.
+        path_column: of a .csv.
+        label_column: of a .csv.
+        filename_tmpl: names of the frames in a frame folder, such as img_{:05d}.jpg; found out if not given.
+        backend: auto (PyAV), pyav or torchcodec.
+        scores: file (.npz) to keep the softmax scores in, by video.
+        report: folder for the confusion matrix (.png, .csv), the classes (.csv) and all figures (.json).
+        workers: processes that decode; -1 takes all cores but one.
+        device: cpu, cuda, ...; a GPU where there is one if not given.
+        precision: fp32; bf16, faster where the device has it; int8, fastest on a processor, its ranges measured first on up to
+            32 of the videos (`pip install 'smallbignet[int8]'`). A run's own tests are in its `run.precision`.
+
+    Raises:
+        SmallBigError: no such model or data, classes that the model doesn't know.
+        WorkError: no video could be read.
+    """
+    if scores and not scores.endswith(".npz"):
+        raise SmallBigError("a scores file ends in .npz", scores)
+    keep_memory()
+    state = PartialState(cpu=device == "cpu")
+    classifier = VideoClassifier(model, device=device or state.device, precision=precision)
+    annotations = read_part(data, "val", root or None, path_column, label_column, classifier.config.classes)
+    annotations = select_rows(annotations, select, data)
+    spec = DataSpec(filename_tmpl=filename_tmpl, backend=backend)
+    views = views or classifier.config.views
+    classifier.calibrate(annotations.paths, views, backend, filename_tmpl)
+    with bar("evaluate", len(annotations), "videos", visible=state.is_main_process) as progress:
+        result = score_videos(classifier, annotations, views, spec, workers, progress.advance)
+    if state.is_main_process:
+        if scores:
+            save_scores(result, scores)
+        if report:
+            write_report(result, Path(report))
+    return result
+
+
+def show(result: Evaluation) -> Table:
+    """The figures as a table, worst classes first, and the unreadable files on standard error."""
+    figures = result.report()
+    for fault in figures["unreadable"]:
+        console.print(f"unreadable: {fault['path']}: {fault['reason']}")
+    caption = f"{figures['videos']} videos, {len(figures['unreadable'])} unreadable, views {result.views}"
+    table = Table("class", "videos", "accuracy %", caption=caption)
+    for row in sorted((r for r in figures["classes"] if r["videos"]), key=lambda r: r["accuracy"])[:20]:
+        table.add_row(row["class"], str(row["videos"]), f"{100 * row['accuracy']:.1f}")
+    table.add_section()
+    for name, key in (("top-1", "top1"), ("top-5", "top5"), ("mean class accuracy", "mean_class_accuracy")):
+        if key != "top5" or len(result.classes) > 5:
+            table.add_row(name, "", f"{100 * figures[key]:.2f}")
+    return table

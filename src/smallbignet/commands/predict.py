@@ -1,0 +1,82 @@
+"""`smallbig predict`: labels with scores for video files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from rich.table import Column, Table
+
+from smallbignet.data.annotations import find_files
+from smallbignet.errors import VideoError
+from smallbignet.inference.classifier import Prediction, VideoClassifier
+from smallbignet.utils.console import bar, console
+from smallbignet.utils.memory import keep_memory
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a file got: predictions, best first, or the reason why it could not be read."""
+
+    path: str
+    predictions: list[Prediction]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One answer a file, in the order given."""
+
+    answers: list[Answer]
+
+    @property
+    def exit_status(self) -> int:
+        """1 where a file could not be read."""
+        return int(any(answer.error for answer in self.answers))
+
+    def report(self) -> list[dict]:
+        return [asdict(answer) for answer in self.answers]
+
+
+def predict(
+    model: str, videos: list[str], *, top: int = 5, views: str = "auto", device: str = "", precision: str = "fp32"
+) -> Answers:
+    """Answers labels with scores for video files.
+
+    Args:
+        model: a model or run directory, a published network such as slow_r50, or org/name on the Hugging Face hub.
+        videos: files, folders (all videos below, by suffix) or glob patterns.
+        top: how many labels.
+        views: clips x crops, such as 10x3; "auto" is the model's own, with more clips where a long video needs them.
+        device: cpu, cuda, ...; a GPU where there is one if not given.
+        precision: fp32; bf16, faster where the device has it; int8, fastest on a processor, its ranges measured first on up to
+            32 of the videos (`pip install 'smallbignet[int8]'`).
+
+    Raises:
+        SmallBigError: no such model, or nothing of that name.
+    """
+    paths = find_files(videos)
+    keep_memory()
+    classifier = VideoClassifier(model, device=device or None, precision=precision)
+    answers = []
+    with bar("predict", len(paths), "videos") as progress:
+        classifier.calibrate(paths, views)
+        for path, answer in zip(paths, classifier.predict_all(paths, top, views), strict=True):
+            if isinstance(answer, VideoError):
+                answers.append(Answer(path, [], answer.what))
+                console.print(f"unreadable: {path}: {answer.what}")
+            else:
+                answers.append(Answer(path, answer))
+            progress.advance()
+    return Answers(answers)
+
+
+def show(result: Answers) -> Table:
+    """A row a file: labels with scores."""
+    table = Table(Column("video", overflow="fold"), "label", "score")
+    for answer in result.answers:
+        for i, prediction in enumerate(answer.predictions):
+            table.add_row(answer.path if i == 0 else "", prediction.label, f"{prediction.score:.3f}")
+        if answer.error:
+            table.add_row(answer.path, f"unreadable: {answer.error}", "")
+        table.add_section()
+    return table

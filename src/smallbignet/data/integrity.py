@@ -1,0 +1,66 @@
+"""Which videos can be read whole: every frame decoded once, in processes that a broken file may crash or hang."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from smallbignet.data.video import Video, open_video
+from smallbignet.errors import VideoError
+from smallbignet.utils.processes import in_processes
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What decoding one video came to.
+
+    Attributes:
+        status: "ok"; "damaged": some frames can be read, but not all that the file promises; "unreadable": none can.
+        reason: one plain sentence, empty if ok.
+        num_frames: frames that can be read without damage.
+    """
+
+    path: str
+    status: Literal["ok", "damaged", "unreadable"]
+    reason: str
+    num_frames: int
+
+
+def check_video(path: str, filename_tmpl: str = "") -> VideoReport:
+    """Decode every frame of a video file or frame folder once."""
+    try:
+        with open_video(path, filename_tmpl=filename_tmpl) as video:
+            return judge(video, video.whole_frames())
+    except VideoError as error:
+        return VideoReport(path, "unreadable", error.what, 0)
+
+
+def judge(video: Video, whole: int) -> VideoReport:
+    """What it comes to that `whole` frames of a video can be read without damage."""
+    path, promised = video.path, max(video.num_frames, video.claimed_frames)
+    if whole == 0:
+        return VideoReport(path, "unreadable", f"all of its {promised} frames are damaged or missing", 0)
+    if whole < promised:
+        return VideoReport(path, "damaged", f"{whole} of {promised} frames can be read without damage", whole)
+    return VideoReport(path, "ok", "", whole)
+
+
+def check_videos(paths: Iterable[str], workers: int = 0, filename_tmpl: str = "") -> Iterator[VideoReport]:
+    """Check videos in parallel; reports come in the order of `paths`, as soon as they are there.
+
+    A file that crashes its process, or takes more than two minutes and a second for each of its megabytes, is unreadable.
+    The processes are spawned: a script that calls this does so under `if __name__ == "__main__":`.
+
+    Args:
+        workers: processes; 0 takes one for each core.
+    """
+    paths = list(paths)
+    jobs = [((path, filename_tmpl), 120 + _megabytes(path)) for path in paths]
+    for path, result in zip(paths, in_processes(check_video, jobs, workers), strict=True):
+        yield result if isinstance(result, VideoReport) else VideoReport(path, "unreadable", result, 0)
+
+
+def _megabytes(path: str) -> float:
+    return os.path.getsize(path) / 1e6 if os.path.exists(path) else 0.0

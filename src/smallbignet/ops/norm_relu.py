@@ -1,0 +1,132 @@
+"""The normalisations of a block with what follows them, a sum and a ReLU, in one pass where that can be had.
+
+A SmallBig unit ends in `relu(BN(small) + BN_big(big))`, the last one of a block in `relu(BN(small) + BN_big(big) + shortcut)`.
+That is no arithmetic to speak of but most of the memory traffic of a training step on a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from smallbignet.ops.max_pool import uses_kernels
+from smallbignet.ops.recompute import can_recompute
+
+
+def norm_relu(
+    x: Tensor,
+    bn: nn.BatchNorm3d,
+    big: Tensor | None = None,
+    bn_big: nn.BatchNorm3d | None = None,
+    shortcut: Tensor | None = None,
+    relu: bool = False,
+) -> Tensor:
+    """`relu(bn(x) + bn_big(big) + shortcut)`, less what isn't asked for.
+
+    Args:
+        x: (N, C, T, H, W).
+        bn: in training it uses and tracks the batch's statistics, as ever.
+        big: (N, C, T, H, W), or of one frame for all of them, (N, C, 1, H, W).
+        shortcut: (N, C, T, H, W).
+    """
+    if _fits(x, bn) and (big is None or (bn_big is not None and _fits(big, bn_big))):
+        with torch.cuda.device_of(x):
+            return _NormRelu.apply(x, bn.weight, bn.bias, bn, big, *_parameters(bn_big), bn_big, shortcut, relu)
+    y = bn(x)
+    if big is not None and bn_big is not None:
+        big = bn_big(big)
+        y = y.add_(big if big.shape[2] == y.shape[2] else _Repeat.apply(big, y.shape[2]))
+    if shortcut is not None:
+        y = y.add_(shortcut)
+    return F.relu(y, inplace=True) if relu else y
+
+
+def _parameters(bn: nn.BatchNorm3d | None) -> tuple[Tensor | None, Tensor | None]:
+    return (None, None) if bn is None else (bn.weight, bn.bias)
+
+
+def _fits(x: Tensor, bn: nn.BatchNorm3d) -> bool:
+    """Whether the kernels compute what `bn` would."""
+    usual = type(bn) is nn.BatchNorm3d and bn.training and bn.track_running_stats and bn.momentum is not None
+    whole = usual and bn.weight.dtype == bn.running_mean.dtype == torch.float32  # type: ignore[union-attr]
+    several = x.numel() > x.shape[1]  # values of a channel; PyTorch refuses a single one
+    here = uses_kernels(x) and x.is_contiguous(memory_format=torch.channels_last_3d)
+    return here and whole and several and torch.is_grad_enabled()
+
+
+class _Repeat(torch.autograd.Function):
+    """One frame for all: `expand`, whose gradient is summed along contiguous memory, ten times faster than `expand`'s."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, frames: int) -> Tensor:
+        return x.expand(-1, -1, frames, -1, -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        n, c, _, h, w = grad.shape
+        if not grad.is_contiguous(memory_format=torch.channels_last_3d):
+            return grad.sum(2, keepdim=True), None
+        total = grad.permute(0, 2, 3, 4, 1).flatten(2).sum(1)  # (N, H*W*C)
+        return total.view(n, 1, h, w, c).permute(0, 4, 1, 2, 3), None
+
+
+class _NormRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x, weight, bias, bn, big, weight_big, bias_big, bn_big, shortcut, relu) -> Tensor:
+        from smallbignet.ops import norm_relu_triton as kernels
+
+        mean, scale = _statistics(x, bn)
+        factor = weight * scale
+        shift = bias - mean * factor
+        mean_big = scale_big = factor_big = None
+        if big is not None:
+            mean_big, scale_big = _statistics(big, bn_big)
+            factor_big = weight_big * scale_big
+            shift = shift + bias_big - mean_big * factor_big
+        coefficients = factor, factor_big, shift
+        y = kernels.apply(x, big, coefficients, shortcut, relu)
+        ctx.relu, ctx.has_shortcut = relu, shortcut is not None
+        end_of_block = relu and ctx.has_shortcut
+        ctx.save_for_backward(x, big, y if end_of_block else None, mean, scale, mean_big, scale_big, *coefficients)
+        return y if end_of_block else can_recompute(y, kernels.apply, x, big, coefficients, shortcut, relu)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor):
+        from smallbignet.ops import norm_relu_triton as kernels
+
+        x, big, y, mean, scale, mean_big, scale_big, *coefficients = ctx.saved_tensors
+        factor, factor_big, _ = coefficients
+        grad = grad.contiguous(memory_format=torch.channels_last_3d)
+        total, with_x, with_big = kernels.sums(grad, y, x, coefficients, big, mean, mean_big, ctx.relu)
+        terms, grad_weight_big, terms_big = _terms(x, total, with_x, mean, scale, factor), None, None
+        if big is not None:
+            grad_weight_big, terms_big = with_big * scale_big, _terms(big, total, with_big, mean_big, scale_big, factor_big)
+        grads = kernels.gradients(grad, y, x, coefficients, big, terms, terms_big, ctx.relu, ctx.has_shortcut)
+        grad_bias_big = None if big is None else total
+        return grads[0], with_x * scale, total, None, grads[1], grad_weight_big, grad_bias_big, None, grads[2], None
+
+
+def _statistics(x: Tensor, bn: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
+    """Mean and 1 / standard deviation of each channel, (C,) in float32; they enter the running statistics."""
+    from smallbignet.ops import norm_relu_triton as kernels
+
+    mean, variance = kernels.moments(x)
+    count = x.numel() // x.shape[1]
+    with torch.no_grad():
+        bn.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        bn.running_mean.lerp_(mean, bn.momentum)  # type: ignore[union-attr, arg-type]
+        bn.running_var.lerp_(variance * (count / max(count - 1, 1)), bn.momentum)  # type: ignore[union-attr, arg-type]
+    return mean, torch.rsqrt(variance + bn.eps)
+
+
+def _terms(x: Tensor, total: Tensor, with_x: Tensor, mean: Tensor, scale: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of a normalisation's input is `factor * grad + b * x + c`: b and c of each channel."""
+    count = x.numel() // x.shape[1]
+    b = -factor * scale * scale * with_x / count
+    return b, -factor * total / count - b * mean

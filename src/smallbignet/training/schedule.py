@@ -1,0 +1,33 @@
+"""SGD and its schedule, as `OptimSpec` says."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from smallbignet.training.settings import OptimSpec
+
+
+def learning_rate(optim: OptimSpec, epoch: float) -> float:
+    """The learning rate after `epoch` epochs, a fraction included."""
+    highest = highest_rate(optim)
+    if epoch < optim.warmup_epochs:
+        return highest * epoch / optim.warmup_epochs
+    if optim.schedule == "step":
+        return highest * optim.gamma ** sum(epoch >= milestone for milestone in optim.milestones)
+    share = (epoch - optim.warmup_epochs) / max(optim.epochs - optim.warmup_epochs, 1e-9)
+    return highest * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def highest_rate(optim: OptimSpec) -> float:
+    """`lr` for batches of `batch_size`: in proportion to `lr_base_size` where that is given (P. Goyal et al., 2017)."""
+    return optim.lr * (optim.batch_size / optim.lr_base_size if optim.lr_base_size else 1.0)
+
+
+def freeze_statistics(model: nn.Module) -> None:
+    """Puts the batch normalisations of a network in training into eval mode; their scales and shifts are still trained."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of video: processes, the console, files, the machine, plots, memory."""

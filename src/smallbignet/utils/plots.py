@@ -1,0 +1,65 @@
+"""Pictures of results, as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str], file: Path) -> None:
+    """A confusion matrix (K, K), rows labels, columns answers; with names and counts where they can be read (K up to 30)."""
+    side = float(np.clip(0.42 * len(classes) + 2.5, 4.5, 14))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="answer", ylabel="label")
+    if len(classes) <= 30:
+        axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(classes)), classes)
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                axes.text(
+                    column, row, str(count), ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black"
+                )
+    figure.savefig(file, dpi=120)
+
+
+def curves(metrics: Sequence[dict], file: Path) -> None:
+    """Loss and accuracy over the epochs of a run, from its metrics lines."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for split, colour in (("train", "tab:grey"), ("val", "tab:blue")):
+        rows = [row for row in metrics if row["split"] == split]
+        epochs = [row["epoch"] for row in rows]
+        left.plot(epochs, [row["loss"] for row in rows], color=colour, label=split)
+        right.plot(epochs, [100 * row["top1"] for row in rows], color=colour, label=split)
+    left.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="top-1 (%)", ylim=(0, 101))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(file, dpi=120)
+
+
+def ablation(rows: Mapping[str, tuple[float, Sequence[float]]], title: str, spread_over: str, file: Path) -> None:
+    """The paper's top-1 (percent) of each row, from the top, beside ours: single values, mean and standard deviation."""
+    figure = Figure(figsize=(9, 0.45 * len(rows) + 1.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = range(len(rows))
+    left.plot([paper for paper, _ in rows.values()], places, "o", color="tab:grey")
+    for place, (_, ours) in zip(places, rows.values(), strict=True):
+        right.plot(ours, [place] * len(ours), "o", color="tab:blue", alpha=0.35, markeredgewidth=0)
+        if ours:
+            error = np.std(ours, ddof=1) if len(ours) > 1 else None
+            right.errorbar(np.mean(ours), place, xerr=error, fmt="D", color="tab:blue", capsize=4)
+    left.set_yticks(places, list(rows))
+    left.set(xlabel="top-1 (%), the paper's", ylim=(len(rows) - 0.5, -0.5))
+    right.set(xlabel=f"top-1 (%), ours: mean and deviation over {spread_over}")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
+    figure.savefig(file, dpi=120)

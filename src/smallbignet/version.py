@@ -1,0 +1,3 @@
+"""The version of this package, which `pip` and the command line show."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,95 @@
+"""The multi-view test: its numbers by hand, its files, and the same on two processes as on one."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from smallbignet import SmallBigError, VideoClassifier, WorkError, open_video
+from smallbignet.commands.evaluate import evaluate, show
+from smallbignet.data.datasets import read_views
+from smallbignet.data.sampling import Views, sample_test_clips
+from smallbignet.inference.evaluation import Evaluation, write_report
+
+
+@pytest.fixture(scope="module")
+def result(run, clips, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation")
+    return evaluate(
+        str(run), str(clips), views="2x3", scores=str(folder / "s.npz"), report=str(folder / "r"), workers=0
+    ), folder
+
+
+def test_scores_are_the_mean_softmax_over_all_views(result, run):
+    evaluation, _ = result
+    classifier = VideoClassifier(run)
+    with open_video(evaluation.videos[3]) as video:
+        indices = sample_test_clips(video.num_frames, classifier.config.clip, 2)
+        clips = read_views(video, indices, classifier.config.input, Views(2, 3))
+    assert clips.shape == (6, 4, 3, 32, 32)
+    one_by_one = np.concatenate([classifier.scores(clip[None]).numpy() for clip in clips])
+    np.testing.assert_allclose(evaluation.scores[3], one_by_one.mean(0), atol=1e-6)
+    np.testing.assert_allclose(evaluation.scores.sum(1), 1, atol=1e-5)
+
+
+def test_figures_by_hand():
+    scores = np.array([[0.6, 0.3, 0.1], [0.4, 0.5, 0.1], [0.1, 0.7, 0.2], [0.3, 0.4, 0.3]], np.float32)
+    evaluation = Evaluation(np.array(list("abcd")), np.array([0, 0, 0, 1]), scores, ["x", "y", "z"], [("e", "why")], "1x1")
+    figures = evaluation.report()
+    assert (figures["top1"], figures["top5"]) == (0.5, 1.0)
+    assert figures["mean_class_accuracy"] == pytest.approx((1 / 3 + 1) / 2)  # of the classes that have videos
+    assert figures["confusion"] == [[1, 2, 0], [0, 1, 0], [0, 0, 0]]
+    assert evaluation.accuracy(2) == 0.75
+    thirds = Evaluation(np.array(list("abc")), np.array([0, 1, 0]), scores[:3], ["x", "y", "z"], [], "1x1")
+    assert thirds.accuracy() == 2 / 3  # in float64
+    assert "top-5" not in show(thirds).columns[0].cells  # of 3 classes, it says nothing
+    assert figures["videos"] == 4 and figures["unreadable"] == [{"path": "e", "reason": "why"}]
+
+
+def test_files(result):
+    evaluation, folder = result
+    with np.load(folder / "s.npz", allow_pickle=False) as kept:
+        assert kept["videos"].tolist() == evaluation.videos.tolist()
+        np.testing.assert_array_equal(kept["scores"], evaluation.scores)
+    assert json.loads((folder / "r/report.json").read_text())["top1"] == evaluation.accuracy()
+    assert (folder / "r/confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "r/confusion.csv").read_text().splitlines()[0].startswith("label,colour")
+
+
+def test_many_classes_still_make_a_picture(tmp_path):
+    scores = np.eye(174, dtype=np.float32)
+    names = [f"Moving something and something {i}" for i in range(174)]
+    write_report(Evaluation(np.array(names), np.arange(174), scores, names, [], "1x1"), tmp_path)
+    assert (tmp_path / "confusion.png").exists()
+
+
+def test_two_processes_give_the_same_numbers_as_one(run, clips, tmp_path):
+    videos = sorted(clips.glob("val/*/*.mp4"))
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"")
+    rows = [f"{path},{path.parent.name}" for path in [*videos, *videos[:4]]] + [f"{bad},still"]  # 11: one process has more
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    words = ["evaluate", str(run), str(tmp_path / "list.csv"), "--views", "4x1", "--json", "--device", "cpu", "--workers", "0"]
+    one = [sys.executable, "-m", "smallbignet", *words]
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "smallbignet", *words]
+    answers = []
+    for command in (one, two):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout))
+    assert answers[0] == answers[1]
+    assert answers[0]["videos"] == 10 and len(answers[0]["unreadable"]) == 1
+
+
+def test_unknown_classes_and_no_readable_video(run, tmp_path):
+    (tmp_path / "a.csv").write_text("path,label\nx.mp4,juggling\n")
+    with pytest.raises(SmallBigError, match='"juggling"'):
+        evaluate(str(run), str(tmp_path / "a.csv"), workers=0)
+    (tmp_path / "b.csv").write_text("path,label\nx.mp4,still\n")
+    with pytest.raises(SmallBigError, match=r"none of its 1 videos is on disk.*x\.mp4; root names"):
+        evaluate(str(run), str(tmp_path / "b.csv"), workers=0)
+    (tmp_path / "x.mp4").touch()
+    with pytest.raises(WorkError, match=r"none of the 1 videos.*x\.mp4"):
+        evaluate(str(run), str(tmp_path / "b.csv"), workers=0)

@@ -1,0 +1,125 @@
+"""Predictions for files as people have them."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared_data import ODD
+from smallbignet import Prediction, SmallBigError, VideoClassifier, VideoError, load_config, load_model, save_model
+from smallbignet.cli import main
+from smallbignet.data.sampling import ClipSpec
+from smallbignet.data.synthetic import write_video
+from smallbignet.inference.classifier import ahead, covering_views
+from smallbignet.weights.directory import ModelConfig
+
+UNREADABLE = {
+    "decord__corrupted.mp4",  # damaged where a clip needs it
+    "derived__zeroed_4kB_bikes.mp4",  # likewise
+    "derived__text_renamed.mp4",
+    "derived__truncated_half_demo.mp4",
+    "moviepy__result.webm",
+    "moviepy__with-attached-pic.mp3",
+    "torchcodec__sine_mono_s16.wav",
+}
+
+
+def test_in_python(run, clips):
+    best = VideoClassifier(run).predict(min(clips.glob("val/still/*.mp4")), top=2)
+    assert [type(p) for p in best] == [Prediction] * 2
+    assert best[0].score >= best[1].score and best[0].label in load_config(run).classes
+
+
+def test_a_model_directory_answers_as_the_network_it_was_saved_from(run, tmp_path):
+    model, config = load_model(run), load_config(run)
+    save_model(model, config, tmp_path / "copy")
+    assert sorted(p.name for p in (tmp_path / "copy").iterdir()) == ["config.json", "model.safetensors"]
+    assert load_config(tmp_path / "copy") == config
+    clip = np.random.default_rng(0).integers(0, 256, (1, 4, 3, 32, 32), np.uint8)
+    import torch
+
+    a, b = VideoClassifier(run), VideoClassifier(model, config, device="cpu")
+    assert torch.equal(a.scores(torch.from_numpy(clip)), b.scores(torch.from_numpy(clip)))
+
+
+def test_a_missing_name_costs_that_name(run, clips, capsys):
+    video = str(min(clips.glob("val/still/*.mp4")))
+    assert main(["predict", str(run), "gone.mp4", video, "*.gone", "--views", "1x1", "--json"]) == 1
+    out, err = capsys.readouterr()
+    answers = {answer["path"]: answer["error"] for answer in json.loads(out)}
+    assert answers == {"gone.mp4": "there is no such file", video: "", "*.gone": "there is no such file"}
+    assert err == "".join(f"unreadable: {name}: there is no such file\n" for name in ("gone.mp4", "*.gone"))
+    assert main(["predict", str(run), "gone.mp4", "*.gone"]) == 2
+
+
+@pytest.mark.parametrize(("precision", "near"), [("bf16", 0.02), ("int8", 0.1)])
+def test_other_precisions_answer_nearly_the_same(precision, near, run, clips, capsys):
+    if precision == "int8":
+        pytest.importorskip("nncf", reason="int8 takes NNCF and OpenVINO")
+    videos, answers = [str(path) for path in sorted(clips.glob("val/*/*.mp4"))], []
+    for words in ([], ["--precision", precision]):
+        assert main(["predict", str(run), *videos, "--views", "1x3", "--device", "cpu", "--json", *words]) == 0
+        listed = json.loads(capsys.readouterr().out)
+        answers.append([{p["label"]: p["score"] for p in answer["predictions"]} for answer in listed])
+    for exact, other in zip(*answers, strict=True):
+        assert exact != other and all(abs(exact[label] - other[label]) < near for label in exact.keys() & other.keys())
+
+
+def test_int8_is_calibrated_first(run):
+    import torch
+
+    with pytest.raises(SmallBigError, match="calibrate"):
+        VideoClassifier(run, device="cpu", precision="int8").scores(torch.zeros(1, 4, 3, 32, 32, dtype=torch.uint8))
+
+
+def test_the_next_is_made_while_one_is_used():
+    made = []
+
+    def items():
+        for i in range(4):
+            made.append(i)
+            yield i
+        raise VideoError("no more", "clip.mp4")
+
+    taken = ahead(items())
+    assert next(taken) == 0
+    for _ in range(100):  # the thread's next item
+        time.sleep(0.01)
+        if len(made) > 1:
+            break
+    assert made == [0, 1]
+    with pytest.raises(VideoError, match="no more"):
+        list(taken)
+
+
+@pytest.mark.parametrize(("num_frames", "views"), [(10, "2x1"), (128, "2x1"), (129, "3x1"), (6400, "100x1")])
+def test_a_long_video_is_covered_without_gaps(num_frames, views):
+    config = ModelConfig({"num_classes": 1}, ["a"], clip=ClipSpec("dense", 8, 8), views="2x1")
+    assert str(covering_views(num_frames, config)) == views
+
+
+def test_a_video_much_longer_than_memory_should_hold_is_scored_in_pieces(run, tmp_path, monkeypatch):
+    write_video(tmp_path / "long.mp4", np.zeros((200, 32, 32, 3), np.uint8))
+    classifier = VideoClassifier(run)
+    sizes = []
+    scores = VideoClassifier.scores
+    monkeypatch.setattr(VideoClassifier, "scores", lambda self, clips: sizes.append(len(clips)) or scores(self, clips))
+    classifier.predict(tmp_path / "long.mp4", views="40x1")
+    assert sum(sizes) == 40 and max(sizes) <= 16
+
+
+@pytest.mark.skipif(not ODD.is_dir(), reason="the collection of odd videos is not here")
+def test_odd_files_are_answered_or_refused_in_one_line(run):
+    files = sorted(str(path) for path in ODD.iterdir() if path.name != "README.txt")
+    words = ["predict", str(run), *files, "--views", "1x1", "--json"]
+    done = subprocess.run([sys.executable, "-m", "smallbignet", *words], capture_output=True, text=True, timeout=300)
+    answers = {Path(answer["path"]).name: answer for answer in json.loads(done.stdout)}
+    assert len(answers) == len(files) == 27
+    assert {name for name, answer in answers.items() if answer["error"]} == UNREADABLE
+    assert done.returncode == 1  # some could not be read
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert len(lines) == len(UNREADABLE) and all(line.startswith("unreadable: ") for line in lines)

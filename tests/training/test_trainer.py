@@ -1,0 +1,227 @@
+"""Training as a user runs it: what a run leaves, that it can be killed, and what bad files do to it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from smallbignet import SmallBigError, WorkError, load_config, load_model
+from smallbignet.commands.evaluate import evaluate
+from smallbignet.commands.train import train
+from smallbignet.training.schedule import learning_rate
+from smallbignet.training.settings import OptimSpec, TrainConfig, load_recipe, shipped_recipes
+
+
+@pytest.mark.parametrize(
+    ("optim", "expected"),
+    [
+        (OptimSpec(epochs=110, lr=0.02), {0: 0.02, 55: 0.01, 110: 0.0}),  # the paper's on Kinetics-400
+        (OptimSpec(epochs=50, lr=0.01, schedule="step", milestones=[30, 40, 45]), {29: 0.01, 30: 1e-3, 44.9: 1e-4, 45: 1e-5}),
+        (OptimSpec(epochs=12, lr=0.1, warmup_epochs=2), {0: 0.0, 1: 0.05, 2: 0.1, 7: 0.05}),
+        (OptimSpec(epochs=110, lr=0.02, lr_base_size=128, batch_size=32), {0: 0.005, 55: 0.0025}),
+    ],
+)
+def test_schedules(optim, expected):
+    assert {epoch: pytest.approx(learning_rate(optim, epoch)) for epoch in expected} == expected
+
+
+def test_a_run_leaves_models_metrics_and_curves(run, clips):
+    report = json.loads((run / "report.json").read_text())
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["split"]) for line in lines] == [(1, "train"), (1, "val"), (2, "train"), (2, "val")]
+    assert report["best_top1"] == max(line["top1"] for line in lines if line["split"] == "val")
+    assert (report["train_videos"], report["val_videos"], report["unreadable"]) == (12, 6, {})
+    test = evaluate(str(run / "last"), str(clips), views="2x3", workers=0)
+    assert report["test"] == {"model": "last", "views": "2x3", "videos": 6, "top1": test.accuracy(), "top5": test.accuracy(5)}
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    config = load_config(run)
+    assert config.classes == ["colour", "growing", "horizontal", "still", "turning", "vertical"]
+    assert config.views == "2x3"
+    assert load_model(run / "last").num_classes == 6
+
+
+def test_a_frozen_normalisation_keeps_its_statistics_and_a_scaled_rate_is_said(tiny, capfd):
+    settings = ["--optim.freeze_bn", "true", "--optim.lr", "0.4", "--optim.lr_base_size", "32", "--run.val_epochs", "2"]
+    config = tiny(*settings)
+    train(config)
+    state = load_file(Path(config.run.dir) / "last" / "model.safetensors")
+    means = [value for key, value in state.items() if key.endswith("running_mean")]
+    scales = [value for key, value in state.items() if key.endswith("bn.weight") and "extra" not in key]
+    assert all((mean == 0).all() for mean in means) and not any((scale == 1).all() for scale in scales)
+    lines = [json.loads(line) for line in (Path(config.run.dir) / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["split"]) for line in lines] == [(1, "train"), (2, "train"), (2, "val")]
+    assert "learning rate 0.05: 0.4, for batches of 32, in proportion to 4" in capfd.readouterr().err
+
+
+def final_weights(directory: Path) -> dict[str, torch.Tensor]:
+    return load_file(directory / "last" / "model.safetensors")
+
+
+def smallbig_train(recipe: Path, directory: Path, *words: str) -> subprocess.Popen:
+    options = ["--run.dir", str(directory), "--run.save_steps", "1"]
+    options += ["--optim.ema_decay", "0.9", "--optim.epochs", "5"]
+    command = [sys.executable, "-m", "smallbignet", "train", str(recipe), *options, *words]
+    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def kill_after(process: subprocess.Popen, directory: Path, states: int, seconds: float) -> None:
+    """kill -9, `seconds` after the run has saved its state so many times."""
+    seen: set[int] = set()
+    while len(seen) < states and process.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(os.stat(directory / "state").st_mtime_ns)
+        time.sleep(0.005)
+    time.sleep(seconds)
+    assert process.poll() is None, f"over before it could be killed: {process.stderr.read()}"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(recipe, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    process = smallbig_train(recipe, whole)
+    assert process.wait() == 0, process.stderr.read()
+    for states, seconds, words in ((2, 0.0, []), (4, 0.05, ["--resume"]), (2, 0.11, ["--resume"])):
+        kill_after(smallbig_train(recipe, cut, *words), cut, states, seconds)
+    process = smallbig_train(recipe, cut, "--resume")
+    assert process.wait() == 0, process.stderr.read()
+    expected, resumed = final_weights(whole), final_weights(cut)
+    assert all(torch.equal(expected[key], resumed[key]) for key in expected)
+    lines = [json.loads(line) for line in (cut / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [epoch for epoch in range(1, 6) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["--optim.accumulate", "2", "--optim.clip_grad", "1", "--optim.label_smoothing", "0.1"],
+        ["--run.precision", "bf16", "--optim.ema_decay", "0.9", "--optim.nesterov", "true"],
+        ["--optim.schedule", "step", "--optim.milestones", "[1]", "--run.grad_checkpointing", "true"],
+        ["--clip.sampling", "dense", "--clip.frame_interval", "2", "--run.channels_last", "false", "--model.name", "tsm_r50"],
+        ["--augment.randaugment", "2", "--augment.mixup", "0.2", "--augment.flip_pairs", "[[0, 1]]"],
+    ],
+    ids=["accumulate", "bf16-ema", "checkpointing", "dense-tsm", "augment"],
+)
+def test_settings_train(tiny, overrides):
+    report = train(tiny("--optim.epochs", "1", *overrides))
+    assert report.epochs == 1 and report.val_videos == 6
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_mixed_precision_on_a_gpu(tiny, precision):
+    assert train(tiny("--run.device", "cuda", "--run.precision", precision)).epochs == 2
+
+
+def test_gradient_checkpointing_trains_to_the_same_weights(tiny, tmp_path):
+    plain = train(tiny("--optim.epochs", "1", "--run.dir", str(tmp_path / "plain")))
+    saved = train(tiny("--optim.epochs", "1", "--run.grad_checkpointing", "true", "--run.dir", str(tmp_path / "saved")))
+    assert plain.last_top1 == saved.last_top1
+    a, b = final_weights(tmp_path / "plain"), final_weights(tmp_path / "saved")
+    assert all(torch.allclose(a[key].float(), b[key].float(), rtol=1e-4, atol=1e-5) for key in a)
+
+
+def test_fine_tuning_starts_from_a_model_with_other_classes(run, tiny, clips, tmp_path):
+    data = tmp_path / "two.csv"
+    rows = [
+        f"{path},{path.parent.name}" for path in sorted(clips.glob("train/*/*.mp4")) if path.parent.name in ("still", "colour")
+    ]
+    data.write_text("\n".join(["path,label", *rows]) + "\n")
+    config = tiny("--data.train", str(data), "--data.val_fraction", "0.5", "--model.weights", str(run), "--optim.lr", "0")
+    train(config)
+    assert load_config(config.run.dir).classes == ["colour", "still"]
+    old, new = load_file(run / "best" / "model.safetensors"), load_file(Path(config.run.dir) / "best" / "model.safetensors")
+    assert all(torch.equal(old[key], new[key]) for key in old if key.endswith("conv.weight"))
+    assert new["fc.weight"].shape[0] == 2
+
+
+def with_corrupt(clips: Path, folder: Path, share: float) -> Path:
+    """The training clips three times over, the given share of the files cut short."""
+    sources = sorted(clips.glob("train/*/*.mp4")) * 4
+    rows = []
+    for i, source in enumerate(sources):
+        data = source.read_bytes()
+        file = folder / f"{i}.mp4"
+        file.write_bytes(data[: len(data) // 2] if i < share * len(sources) else data)
+        rows.append(f"{file.name},{source.parent.name}")
+    (folder / "all.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    return folder / "all.csv"
+
+
+def test_a_few_corrupt_files_cost_those_files_and_a_line_each(clips, tiny, tmp_path, capfd):
+    data = with_corrupt(clips, tmp_path, 0.05)
+    report = train(tiny("--data.train", str(data), "--data.val_fraction", "0.25", "--run.workers", "1"))
+    bad = {str(tmp_path / f"{i}.mp4") for i in range(3)}
+    assert set(report.unreadable) <= bad and report.epochs == 2
+    errors = capfd.readouterr().err
+    trained = [path for path in bad if f"unreadable, replaced by another video: {path}" in errors]
+    assert trained and all(errors.count(path) == 1 for path in trained)
+
+
+def test_many_corrupt_files_stop_the_run_with_a_clear_error(clips, tiny, tmp_path):
+    data = with_corrupt(clips, tmp_path, 0.3)
+    with pytest.raises(WorkError, match=r"of 3\d training videos can't be read, more than data.max_unreadable"):
+        train(tiny("--data.train", str(data), "--data.val_fraction", "0.25"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["--data.train", "nowhere"], "nowhere"),
+        (["--optim.batch_size", "3", "--optim.accumulate", "2"], "batch_size 3"),
+        (["--run.precision", "fp16"], "fp16"),
+        (["--model.stages", "[2d]"], "four stages"),
+        (["--run.device", "cuda:9"], "cuda:9"),
+        (["--optim.lr", "-1"], "optim.lr"),
+        (["--optim.accumulate", "0"], "optim.accumulate"),
+        (["--run.val_views", "3x2"], "3x2"),
+        (["--augment.flip_pairs", "[[0, 6]]"], "flip_pairs"),
+        (["--run.val_epochs", "0"], "val_epochs"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(tiny, overrides, words):
+    with pytest.raises(SmallBigError, match=words):
+        train(tiny(*overrides))
+
+
+def test_a_run_directory_is_not_overwritten_nor_resumed_with_other_settings(tiny, run):
+    with pytest.raises(SmallBigError, match="--resume"):
+        train(tiny("--run.dir", str(run)))
+    with pytest.raises(SmallBigError, match=r"optim.lr 0.05"):
+        train(tiny("--run.dir", str(run), "--optim.lr", "0.01"), resume=True)
+    with pytest.raises(SmallBigError, match="no run to resume"):
+        train(tiny(), resume=True)
+
+
+def test_resuming_a_finished_run_reports_it_again(tiny, run):
+    before = json.loads((run / "report.json").read_text())
+    assert train(tiny("--run.dir", str(run)), resume=True).best_top1 == before["best_top1"]
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_are_valid_and_round_trip(name, tmp_path):
+    config = load_recipe(name)
+    (tmp_path / "again.yaml").write_text(config.to_yaml())
+    assert load_recipe(str(tmp_path / "again.yaml")) == config
+    assert isinstance(config, TrainConfig)
+
+
+def test_a_recipe_is_based_on_others_and_names_what_is_no_recipe(tmp_path):
+    (tmp_path / "first.yaml").write_text("base: small\noptim: {lr: 1e-3, epochs: 7}\n")
+    (tmp_path / "second.yaml").write_text("base: first.yaml\noptim: {epochs: 9}\n")
+    config, small = load_recipe(str(tmp_path / "second.yaml")), load_recipe("small")
+    assert (config.optim.lr, config.optim.epochs) == (1e-3, 9)
+    assert (config.model, config.input) == (small.model, small.input)
+    for text, words in (("base: self.yaml\n", "its own base"), ("- 1\n", "expected sections"), ("a: [\n", "not a recipe")):
+        (tmp_path / "self.yaml").write_text(text)
+        with pytest.raises(SmallBigError, match=words):
+            load_recipe(str(tmp_path / "self.yaml"))
