@@ -8,7 +8,6 @@ network and seed; a finished one is not trained again. Prints a Markdown table.
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 
 from smallbignet.commands.train import train
+from smallbignet.training.run_directory import RunDirectory, TrainReport
 from smallbignet.training.settings import load_recipe
 
 NETWORKS = ("smallbig_r23", "c2d_r23", "i3d_r23")
@@ -24,13 +24,13 @@ BUDGET = ["--optim.epochs", "8", "--optim.batch_size", "8", "--optim.lr", "0.005
 FOLDS = ["--data.select", "fold=0,1,2", "--data.val_select", "fold=3"]
 
 
-def finished(clips: str, runs: Path, network: str, seed: int) -> dict:
-    """The report of one run, trained first where there is none."""
-    directory = runs / f"{network}-{seed}"
-    if not (directory / "report.json").exists():
-        settings = ["--data.train", clips, "--run.dir", str(directory), "--model.name", network, "--run.seed", str(seed)]
-        train(load_recipe("small", [*settings, *FOLDS, *BUDGET]), resume=(directory / "config.yaml").exists())
-    return json.loads((directory / "report.json").read_text())
+def finished(clips: str, runs: Path, network: str, seed: int) -> TrainReport:
+    """The report of one run, which is trained first if it isn't finished."""
+    directory = RunDirectory(runs / f"{network}-{seed}")
+    if directory.is_finished:
+        return directory.report()
+    settings = ["--data.train", clips, "--run.dir", str(directory.path), "--model.name", network, "--run.seed", str(seed)]
+    return train(load_recipe("small", [*settings, *FOLDS, *BUDGET]), resume=directory.is_started)
 
 
 def main(clips: str, runs: Path) -> None:
@@ -38,12 +38,12 @@ def main(clips: str, runs: Path) -> None:
     for network in NETWORKS:
         for seed in SEEDS:
             r = finished(clips, runs, network, seed)
-            best = f"{r['best_top1']:.1%} ({r['best_epoch']})"
+            best = f"{r.best_top1:.1%} ({r.best_epoch})"
             print(
-                f"| {network} | {seed} | {r['last_top1']:.1%} | {best} | {r['seconds']:.0f} | {r['clips_per_second']:.1f} |",
+                f"| {network} | {seed} | {r.last_top1:.1%} | {best} | {r.seconds:.0f} | {r.clips_per_second:.1f} |",
                 flush=True,
             )
-    print(f"\n{r['train_videos']} videos to train, {r['val_videos']} to validate. Recipe `small`, {' '.join(BUDGET)}.")
+    print(f"\n{r.train_videos} videos to train, {r.val_videos} to validate. Recipe `small`, {' '.join(BUDGET)}.")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, Python {platform.python_version()}.")
 
 

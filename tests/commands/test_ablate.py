@@ -11,7 +11,7 @@ from smallbignet.commands import ablate as act
 from smallbignet.errors import WorkError
 from smallbignet.paper.ablation import RowResult, Run, compare, values_of
 from smallbignet.paper.tables import paper_tables
-from smallbignet.training.run_directory import TrainReport
+from smallbignet.training.run_directory import FinalTest, TrainReport
 from smallbignet.training.settings import TrainConfig
 
 
@@ -49,7 +49,7 @@ class Training:
         fold = config.data.val_select.removeprefix("fold=") or 0
         top1 = {"c2d_r23": 0.2, "nonlocal_r23": 0.4, "smallbig_r23": 0.6}[config.model.name]
         top1 += 0.01 * config.run.seed + 0.1 * int(fold)
-        test = {"model": "last", "views": "1x1", "videos": 6, "top1": top1, "top5": 1.0}
+        test = FinalTest("last", "1x1", videos=6, top1=top1, top5=1.0)
         report = TrainReport(config.run.dir, top1, 1, top1, test, 1, 10.0, 1.0, 12, 6, {})
         (run / "report.json").write_text(json.dumps(asdict(report)))
         return report

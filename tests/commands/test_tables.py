@@ -1,6 +1,7 @@
 """`smallbig tables` as a user runs it."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from smallbignet.cli import main
 from smallbignet.commands import tables as act
 from smallbignet.paper.tables import Network, Row, Table
+from smallbignet.training.run_directory import FinalTest, TrainReport
 from smallbignet.training.settings import load_recipe
 
 
@@ -53,8 +55,9 @@ def trained(tmp_path, monkeypatch) -> Path:
     run = tmp_path / "small"
     run.mkdir()
     (run / "config.yaml").write_text(load_recipe("small", ["--optim.epochs", "2", "--data.train", "x"]).to_yaml())
-    test = {"model": "last", "views": "2x3", "videos": 40, "top1": 0.625, "top5": 0.9}
-    (run / "report.json").write_text(json.dumps({"test": test}))
+    test = FinalTest("last", "2x3", videos=40, top1=0.625, top5=0.9)
+    report = TrainReport(str(run), 0.7, 1, 0.6, test, 2, 10.0, 60.0, 100, 40, {})
+    (run / "report.json").write_text(json.dumps(asdict(report)))
     row = Row("ours", {"v1_top1": 60.0}, (Network("c2d_r23"),), {"v1_": "small", "v2_": "finetune"})
     table = Table(11, "made up", ("v1_top1",), (row,), views="2x3")
     monkeypatch.setattr(act, "find_tables", lambda number: [table])
@@ -73,11 +76,11 @@ def test_an_accuracy_of_other_views_is_left_out(trained, capsys, monkeypatch):
     assert rows_of(printed(capsys, monkeypatch, "11", "--runs", str(trained)))["ours"][-1] == "-"
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"test": {}}'])
 def test_a_broken_report_is_a_mistake(trained, text, capsys):
     (trained / "small" / "report.json").write_text(text)
     assert main(["tables", "11", "--runs", str(trained)]) == 2
-    assert "no report of a finished run" in capsys.readouterr().err
+    assert "not the report of a finished training run" in capsys.readouterr().err
 
 
 def test_an_unknown_table_is_one_line(capsys):

@@ -6,11 +6,11 @@ are read, interrupted ones go on.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
-from dataclasses import asdict, replace
+from collections.abc import Collection
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -30,7 +30,7 @@ from smallbignet.errors import SmallBigError
 from smallbignet.models.zoo import NETWORKS
 from smallbignet.paper.ablation import Ablation, RowResult, Run, cells, compare, headings, markdown, orderings, values_of
 from smallbignet.paper.tables import Network, Row, Table, find_tables
-from smallbignet.training.run_directory import changed_settings
+from smallbignet.training.run_directory import RunDirectory, TrainReport
 from smallbignet.training.settings import TrainConfig, load_recipe, one_line
 from smallbignet.utils import plots
 from smallbignet.utils.console import console
@@ -111,17 +111,14 @@ class Study:
         Raises:
             SmallBigError: a run in the folder was made with other settings.
         """
-        for file in sorted(self.out.glob("*/config.yaml")):
-            if changed := [setting for setting in changed_settings(file, self.config) if setting.split()[0] not in VARIES]:
-                what = f"this run was made with other settings: {', '.join(changed)}; choose another --out"
-                raise SmallBigError(what, file)
+        for directory in map(RunDirectory, sorted(self.out.glob("*"))):
+            if directory.is_started:
+                check_settings(directory, self.config, VARIES)
         for settings in self.settings:
-            directory = Path(settings.run.dir)
-            if (directory / "report.json").exists():
-                if changed := changed_settings(directory / "config.yaml", settings):
-                    raise SmallBigError(f"this run was made with other settings: {', '.join(changed)}", directory)
-                report = json.loads((directory / "report.json").read_text(encoding="utf-8"))
-                self.runs[str(directory)] = with_figures(self.runs[str(directory)], report)
+            directory = RunDirectory(settings.run.dir)
+            if directory.is_finished:
+                check_settings(directory, settings)
+                self.runs[settings.run.dir] = with_figures(self.runs[settings.run.dir], directory.report())
         console.print(f"{sum(run.top1 is not None for run in self.runs.values())} of {len(self.runs)} runs are finished")
 
     def publish(self) -> Ablation:
@@ -165,21 +162,28 @@ class Study:
         }
 
 
+def check_settings(directory: RunDirectory, config: TrainConfig, may_differ: Collection[str] = ()) -> None:
+    """Raises an error if a run was made with other settings than `config`, apart from those that may differ."""
+    if changed := [setting for setting in directory.changed_settings(config) if setting.split()[0] not in may_differ]:
+        what = f"this run was made with other settings: {', '.join(changed)}; choose another --out"
+        raise SmallBigError(what, directory.path)
+
+
 def perform(run: Run, settings: TrainConfig) -> Run:
     """Trains and tests one run, from where it was interrupted; one that fails says why."""
-    directory = Path(settings.run.dir)
+    directory = RunDirectory(settings.run.dir)
     try:
-        report = train(settings, resume=(directory / "config.yaml").exists())
+        report = train(settings, resume=directory.is_started)
     except (SmallBigError, RuntimeError) as error:  # the others go on
         console.print(f"failed: {one_line(error)}")
         return replace(run, error=one_line(error))
-    shutil.rmtree(directory / "state", ignore_errors=True)  # twice the size of a model, and done with
-    return with_figures(run, asdict(report))
+    shutil.rmtree(directory.state, ignore_errors=True)  # twice the size of a model, and no longer needed
+    return with_figures(run, report)
 
 
-def with_figures(run: Run, report: dict[str, Any]) -> Run:
-    """A run with the figures of its `report.json`."""
-    return replace(run, top1=report["test"]["top1"], top5=report["test"]["top5"], speed=report["clips_per_second"])
+def with_figures(run: Run, report: TrainReport) -> Run:
+    """A run with the figures of its report."""
+    return replace(run, top1=report.test.top1, top5=report.test.top5, speed=report.clips_per_second)
 
 
 def run_name(network: Network) -> str:

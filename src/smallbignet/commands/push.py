@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCardData
 
 from smallbignet.data.sampling import ClipSpec
 from smallbignet.errors import SmallBigError
 from smallbignet.models.zoo import NETWORKS
+from smallbignet.training.run_directory import RunDirectory
 from smallbignet.training.settings import NetworkSpec
 from smallbignet.weights.directory import CONFIG, WEIGHTS, find_model, load_config, load_model
 from smallbignet.weights.hub import hub_errors
@@ -107,7 +107,7 @@ def model_card(directory: str | Path, repo: str, license: str = "", dataset: str
     ]
     parts += [
         table,
-        *_figures(directory.parent, directory.name, len(config.classes)),
+        *_figures(RunDirectory(directory.parent), directory.name, len(config.classes)),
         _usage(repo, config.network),
         _classes(config.classes),
     ]
@@ -120,20 +120,18 @@ def _clip(clip: ClipSpec) -> str:
     return f"uniform, a frame from each of {clip.clip_len} equal segments of the video"
 
 
-def _figures(run: Path, kept: str, num_classes: int) -> list[str]:
-    """What a finished run has measured of its "best" or "last" model; nothing where `run` is no such run's directory."""
-    if kept not in ("best", "last") or not all((run / name).is_file() for name in ("report.json", "config.yaml")):
+def _figures(run: RunDirectory, kept: str, num_classes: int) -> list[str]:
+    """The figures of a finished run's "best" or "last" model; nothing if `run` is not the directory of a finished run."""
+    if kept not in ("best", "last") or not (run.is_started and run.is_finished):
         return []
-    report: dict[str, Any] = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    report = run.report()
     if kept == "best":
-        text = f"On the validation videos, by which this epoch was chosen out of {report['epochs']}:"
-        views = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["run"]["val_views"]
-        figures = [f"{100 * report['best_top1']:.2f}", "", views, report["val_videos"]]
+        text = f"On the validation videos, by which this epoch was chosen out of {report.epochs}:"
+        figures = [f"{100 * report.best_top1:.2f}", "", run.config().run.val_views, report.val_videos]
     else:
-        test = report["test"]
-        text = f"On the validation videos, after {report['epochs']} epochs:"
-        top5 = f"{100 * test['top5']:.2f}" if num_classes > 5 else ""
-        figures = [f"{100 * test['top1']:.2f}", top5, test["views"], test["videos"]]
+        text = f"On the validation videos, after {report.epochs} epochs:"
+        top5 = f"{100 * report.test.top5:.2f}" if num_classes > 5 else ""
+        figures = [f"{100 * report.test.top1:.2f}", top5, report.test.views, report.test.videos]
     return [f"{text}\n\n| top-1 % | top-5 % | views | videos |\n|---|---|---|---|\n| {' | '.join(map(str, figures))} |"]
 
 

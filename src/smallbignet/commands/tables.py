@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import torch
 from rich.console import Group
 from rich.table import Table as RichTable
 
-from smallbignet.errors import SmallBigError
 from smallbignet.models.zoo import create_model
 from smallbignet.paper.tables import HEADINGS, NUMBERS, Row, Table, find_tables
-from smallbignet.training.run_directory import changed_settings
+from smallbignet.training.run_directory import RunDirectory
 from smallbignet.training.settings import load_recipe
 
 WORDS = ("block", "output", "backbone", "frames")  # columns that aren't numbers
@@ -107,18 +105,17 @@ def read_test(runs: Path, recipe: str, views: str) -> dict[str, Any] | None:
     Raises:
         SmallBigError: a report that is none.
     """
-    file = runs / recipe / "report.json"
-    try:
-        test = json.loads(file.read_text(encoding="utf-8"))["test"]
-        settings = changed_settings(runs / recipe / "config.yaml", load_recipe(recipe))
-    except FileNotFoundError:
+    directory = RunDirectory(runs / recipe)
+    if not directory.is_finished:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise SmallBigError("this is no report of a finished run", file) from error
-    if views and views != test["views"]:
+    test = directory.report().test
+    if views and views != test.views:
         return None
-    changed = [setting for setting in settings if not setting.startswith(("data.", "run."))]
-    return test | {"recipe": recipe, "changed": changed}
+    changed = directory.changed_settings(load_recipe(recipe))
+    return asdict(test) | {
+        "recipe": recipe,
+        "changed": [setting for setting in changed if not setting.startswith(("data.", "run."))],
+    }
 
 
 def architecture() -> dict[str, dict[str, str]]:

@@ -40,11 +40,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:
 def show(report: TrainReport) -> Table:
     """The end of a run for people."""
     table = Table(show_header=False, title="trained")
-    top5 = f", top-5 {100 * report.test['top5']:.2f} %" if len(load_config(report.directory).classes) > 5 else ""
+    top5 = f", top-5 {100 * report.test.top5:.2f} %" if len(load_config(report.directory).classes) > 5 else ""
     rows = {
         "best top-1": f"{100 * report.best_top1:.2f} % (epoch {report.best_epoch} of {report.epochs})",
         "last top-1": f"{100 * report.last_top1:.2f} %",
-        f"last model, views {report.test['views']}": f"top-1 {100 * report.test['top1']:.2f} %{top5}",
+        f"last model, views {report.test.views}": f"top-1 {100 * report.test.top1:.2f} %{top5}",
         "videos": f"{report.train_videos} to train, {report.val_videos} to validate, {len(report.unreadable)} unreadable",
         "training": f"{report.seconds:.0f} s, {report.clips_per_second:.1f} clips/s",
         "model": f"{report.directory}/best",

@@ -1,17 +1,20 @@
-"""A run directory: what a training run leaves behind and goes on from.
+"""A run directory: the files that a training run leaves, and from which it is resumed. Only this module reads or writes them.
 
-config.yaml       all settings, as a recipe
-metrics.jsonl     two lines an epoch, one of training and one of validation
-best/ last/       model directories
-state/            what the run resumes from
-report.json curves.png tensorboard/
+config.yaml         all settings, as a recipe
+train.csv val.csv   the videos
+metrics.jsonl       two lines for each epoch, one for training and one for validation
+best/ last/         model directories
+state/              what the run is resumed from
+report.json         the figures of the finished run
+curves.png          loss and accuracy over the epochs
+tensorboard/        the metrics again, for TensorBoard
 """
 
 from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,27 @@ from smallbignet.training.settings import TrainConfig, load_recipe
 from smallbignet.utils import plots
 from smallbignet.utils.files import recovered, write_text
 
-# settings that may differ when a run is resumed: they don't change what is computed
+# settings that may differ when a run is resumed, because they don't change what is computed
 FREE = {"run": {"dir", "device", "workers", "save_steps"}, "data": {"backend", "max_unreadable"}}
+
+
+@dataclass(frozen=True)
+class FinalTest:
+    """The test that ends a run: the last model on the validation videos.
+
+    Attributes:
+        model: which model was tested: "last".
+        views: clips x crops, such as "10x3".
+        videos: number of videos that could be read.
+        top1: accuracy, 0 to 1.
+        top5: likewise.
+    """
+
+    model: str
+    views: str
+    videos: int
+    top1: float
+    top5: float
 
 
 @dataclass
@@ -37,7 +59,7 @@ class Progress:
         totals: of the current epoch, over all processes: loss summed over clips, correct clips, clips.
         best: top-1 of the best validation, 0 to 1, and its epoch (from 1).
         last: top-1 of the last validation.
-        test: figures of the test that ends the run, once it is done.
+        test: the test that ends the run; None before it is done.
         val_videos: videos it could read.
         unreadable: reason of each training video that could not be read, by path.
         val_unreadable: likewise of validation videos.
@@ -49,7 +71,7 @@ class Progress:
     totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     best: tuple[float, int] = (-1.0, 0)
     last: float = -1.0
-    test: dict[str, Any] = field(default_factory=dict)
+    test: FinalTest | None = None
     val_videos: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     val_unreadable: dict[str, str] = field(default_factory=dict)
@@ -59,32 +81,33 @@ class Progress:
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        test = state.pop("test", None)
+        self.__dict__.update(state, test=FinalTest(**test) if test else None)
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a finished run has to say; `report.json` in the run directory.
+    """The figures of a finished run, as `report.json` keeps them.
 
     Attributes:
         directory: the run directory; `best` in it is a model directory.
         best_top1: best top-1 on the validation videos, 0 to 1.
-        best_epoch: counted from 1.
-        last_top1: after the last epoch.
-        test: of the last model under `run.views`, on the validation videos: model, views, videos, top1 and top5.
-        epochs: trained in all.
-        clips_per_second: trained on, validation left out.
-        seconds: of training, over all resumptions.
-        train_videos: number of videos.
-        val_videos: number of videos that could be read.
-        unreadable: reason of each training or validation video that could not be read, by path.
+        best_epoch: the epoch of `best_top1`, counted from 1.
+        last_top1: top-1 after the last epoch, 0 to 1.
+        test: the last model on the validation videos, under `run.views`.
+        epochs: number of epochs trained.
+        clips_per_second: speed of training, without validation.
+        seconds: time spent in training, without validation, over all resumptions.
+        train_videos: number of training videos.
+        val_videos: number of validation videos that could be read.
+        unreadable: why each unreadable training or validation video could not be read, by path.
     """
 
     directory: str
     best_top1: float
     best_epoch: int
     last_top1: float
-    test: dict[str, Any]
+    test: FinalTest
     epochs: int
     clips_per_second: float
     seconds: float
@@ -94,46 +117,117 @@ class TrainReport:
 
 
 class RunDirectory:
-    """The files of one run."""
+    """The files of one run.
 
-    def __init__(self, path: str):
+    Attributes:
+        path: the run directory.
+        best: the model directory of the epoch with the best validation.
+        last: the model directory of the last epoch.
+        state: the folder that the run is resumed from.
+    """
+
+    def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.best, self.last, self.state = (self.path / name for name in ("best", "last", "state"))
+        self.best = self.path / "best"
+        self.last = self.path / "last"
+        self.state = self.path / "state"
+        self.config_file = self.path / "config.yaml"
+        self.report_file = self.path / "report.json"
+        self.metrics_file = self.path / "metrics.jsonl"
         self.board: Any = None
 
+    @property
+    def is_started(self) -> bool:
+        """Whether the directory holds a run, finished or not."""
+        return self.config_file.is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the directory holds the report of a finished run."""
+        return self.report_file.is_file()
+
+    def config(self) -> TrainConfig:
+        """The settings that the run was started with.
+
+        A setting that the file doesn't have, because an earlier version wrote it, has its default.
+
+        Raises:
+            SmallBigError: there is no run here, or its settings can't be read.
+        """
+        if not self.is_started:
+            raise SmallBigError("this folder holds no training run: it has no config.yaml", self.path)
+        return load_recipe(str(self.config_file))
+
+    def report(self) -> TrainReport:
+        """The figures of the finished run.
+
+        Raises:
+            SmallBigError: the run isn't finished, or the file isn't the report of a run.
+        """
+        try:
+            values = json.loads(self.report_file.read_text(encoding="utf-8"))
+            values["test"] = FinalTest(**values["test"])
+            return TrainReport(**{field.name: values[field.name] for field in fields(TrainReport)})
+        except FileNotFoundError as error:
+            what = "this folder holds no finished training run: it has no report.json"
+            raise SmallBigError(what, self.path) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise SmallBigError("this file is not the report of a finished training run", self.report_file) from error
+
+    def metrics(self) -> list[dict]:
+        """The lines of `metrics.jsonl`: epoch, split ("train" or "val") and figures. A line that a kill cut off is dropped."""
+        lines = []
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+                lines.append(json.loads(line))
+        return lines
+
+    def changed_settings(self, config: TrainConfig) -> list[str]:
+        """The settings of the run, as "section.key value", that differ from `config` and change what is computed."""
+        before = yaml.safe_load(self.config().to_yaml())
+        now = yaml.safe_load(config.to_yaml())
+        return [
+            f"{section}.{key} {before[section][key]}"
+            for section, values in now.items()
+            for key, value in values.items()
+            if key not in FREE.get(section, ()) and before[section][key] != value
+        ]
+
     def find_state(self, config: TrainConfig, parts: dict[str, Annotations], resume: bool) -> Path | None:
-        """The state to go on from; None for a new run, and for one that was stopped before it saved any.
+        """The state to resume from; None for a new run, and for a run that was stopped before it saved a state.
 
         Args:
             parts: the videos to train and to validate on, by the names "train" and "val".
 
         Raises:
-            SmallBigError: a run is there and isn't to be resumed; or none is, or one with other settings or videos.
+            SmallBigError: there is a run that isn't to be resumed; there is none to resume; or its settings or videos differ.
         """
-        state, settings = recovered(self.state), self.path / "config.yaml"
+        state = recovered(self.state)
         if not resume:
             if state:
                 raise SmallBigError("this directory holds a run: add --resume to go on, or choose another run.dir", self.path)
             return None
-        if not settings.exists():
+        if not self.is_started:
             raise SmallBigError("no run to resume in this directory", self.path)
         if state:
-            if changed := changed_settings(settings, config):
-                raise SmallBigError(f"the run to resume was started with other settings: {', '.join(changed)}", settings)
+            if changed := self.changed_settings(config):
+                what = f"the run to resume was started with other settings: {', '.join(changed)}"
+                raise SmallBigError(what, self.config_file)
             for name, part in parts.items():
-                if (self.path / f"{name}.csv").read_text(encoding="utf-8") != to_csv(part, self.path):
+                file = self.path / f"{name}.csv"
+                if file.read_text(encoding="utf-8") != to_csv(part, self.path):
                     what = f"the videos to {name} are no longer those that the run to resume was started with"
-                    raise SmallBigError(what, self.path / f"{name}.csv")
+                    raise SmallBigError(what, file)
         return state
 
     def start(self, config: TrainConfig, parts: dict[str, Annotations], epochs_done: int) -> None:
-        """Writes settings and videos of a new run; drops what an interrupted epoch has written."""
+        """Writes the settings and videos of a new run; drops the metrics of an epoch that was interrupted."""
         if not recovered(self.state):
             for name, part in parts.items():
                 write_text(self.path / f"{name}.csv", to_csv(part, self.path))
-            write_text(self.path / "config.yaml", config.to_yaml())
+            write_text(self.config_file, config.to_yaml())
         kept = [line for line in self.metrics() if line["epoch"] <= epochs_done]
-        write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+        write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
         with suppress(ImportError):  # an extra
             from torch.utils.tensorboard import SummaryWriter
 
@@ -141,37 +235,15 @@ class RunDirectory:
 
     def log(self, line: dict) -> None:
         """Appends a line of metrics: epoch, split and figures."""
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        with open(self.metrics_file, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self.board:
             for key in line.keys() - {"epoch", "split"}:
                 self.board.add_scalar(f"{line['split']}/{key}", line[key], line["epoch"])
 
-    def metrics(self) -> list[dict]:
-        """All lines of metrics; one that was cut off by a kill is left out."""
-        lines = []
-        with suppress(FileNotFoundError, json.JSONDecodeError):
-            for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-                lines.append(json.loads(line))
-        return lines
-
-    def finish(self, report: dict) -> None:
+    def finish(self, report: TrainReport) -> None:
         """Writes the report and the curves."""
-        write_text(self.path / "report.json", json.dumps(report, indent=2) + "\n")
+        write_text(self.report_file, json.dumps(asdict(report), indent=2) + "\n")
         plots.curves(self.metrics(), self.path / "curves.png")
         if self.board:
             self.board.close()
-
-
-def changed_settings(file: Path, config: TrainConfig) -> list[str]:
-    """The settings of a run's file, "section.key value", that differ from `config` in what they compute.
-
-    A setting that the file doesn't have, since it was written by an earlier version, is that version's default.
-    """
-    before, now = (yaml.safe_load(settings.to_yaml()) for settings in (load_recipe(str(file)), config))
-    return [
-        f"{section}.{key} {before[section][key]}"
-        for section, values in now.items()
-        for key, value in values.items()
-        if key not in FREE.get(section, ()) and before[section][key] != value
-    ]

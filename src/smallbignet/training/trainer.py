@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import create_model
 from smallbignet.ops.recompute import recompute
 from smallbignet.training.distributed import gather_state, is_sharded, make_accelerator
-from smallbignet.training.run_directory import Progress, RunDirectory, TrainReport
+from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory, TrainReport
 from smallbignet.training.schedule import freeze_statistics, highest_rate, learning_rate
 from smallbignet.training.settings import NetworkSpec, TrainConfig
 from smallbignet.utils.console import bar, console
@@ -128,7 +127,7 @@ class Trainer:
             while progress.epoch < self.optim.epochs:
                 self._train_epoch()
                 self._finish_epoch()
-            if not progress.test:
+            if progress.test is None:
                 progress.test = self._test(self._score(self._whole_model(), self.run_spec.views))
                 self._save_state()
         return self._report()
@@ -259,9 +258,8 @@ class Trainer:
             progress.test = self._test(val)
         return f"loss {val.loss():.3f}  top-1 {progress.last:.1%}"
 
-    def _test(self, result: Evaluation) -> dict[str, Any]:
-        figures = {"videos": len(result.videos), "top1": result.accuracy(), "top5": result.accuracy(5)}
-        return {"model": "last", "views": self.run_spec.views} | figures
+    def _test(self, result: Evaluation) -> FinalTest:
+        return FinalTest("last", self.run_spec.views, len(result.videos), result.accuracy(), result.accuracy(5))
 
     def _log(self, line: dict[str, Any]) -> None:
         if self.is_main:
@@ -297,6 +295,7 @@ class Trainer:
 
     def _report(self) -> TrainReport:
         progress = self.progress
+        assert progress.test is not None  # the run has ended
         report = TrainReport(
             directory=str(self.directory.path),
             best_top1=progress.best[0],
@@ -311,6 +310,6 @@ class Trainer:
             unreadable=progress.unreadable | progress.val_unreadable,
         )
         if self.is_main:
-            self.directory.finish(asdict(report))
+            self.directory.finish(report)
         self.accelerator.end_training()
         return report
