@@ -25,10 +25,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from triton.runtime.jit import JITFunction
 
+from smallbignet import ops
 from smallbignet.models.zoo import list_models
 from smallbignet.ops import max_pool_triton, norm_relu_triton  # noqa: F401  (before the environment below: not for the interpreter)
 from smallbignet.ops.recompute import kept_for, recompute
-from smallbignet.timing.variants import build_network, plain_operations
+from smallbignet.timing.variants import build_network
 
 CLIP = (8, 224)  # frames, size
 NETWORKS = ("smallbig_r50", "smallbig_r23", "smallbig_slowonly_r50", "slowonly_r50")
@@ -54,7 +55,7 @@ def of_a_clip(name: str, plain: bool) -> tuple[int, ...]:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.float()
-    with FakeTensorMode(allow_non_fake_inputs=True), plain_operations() if plain else nullcontext():
+    with FakeTensorMode(allow_non_fake_inputs=True), ops.plain() if plain else nullcontext():
         clips = [torch.empty(n, 3, CLIP[0], CLIP[1], CLIP[1], dtype=torch.bfloat16).to(memory_format=last) for n in (2, 3)]
         two, three = (_of_a_batch(network, batch, plain) for batch in clips)
     return tuple(more - fewer for fewer, more in zip(two, three, strict=True))

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from smallbignet import create_model
+from smallbignet import create_model, ops
 from smallbignet.ops.recompute import recompute
-from smallbignet.timing.variants import plain_operations
 
 LAST = torch.channels_last_3d
 
@@ -52,7 +51,7 @@ def test_gradients_are_plain_pytorchs_and_the_same_when_features_are_computed_ag
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.3, 1)
     clips = torch.randn(2, 3, frames, 64, 64, device=device)
-    with plain_operations():
+    with ops.plain():
         exact, plain = step(copy.deepcopy(network).double(), clips.double()), step(copy.deepcopy(network), clips)
     network = network.to(memory_format=LAST)
     results = []

@@ -1,39 +1,11 @@
-"""What stands beside the timings: plain operations, floors, processes that can't go on."""
+"""What is reported beside the timings: floors, and processes that cannot continue."""
 
 from contextlib import ExitStack
 
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import nn
 
-from smallbignet import create_model
 from smallbignet.timing.turns import Floor, Worker, measure
-from smallbignet.timing.variants import FLOORS, Case, convolution_elements, plain_operations
-
-
-def step(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    logits = model(x)
-    return logits, list(torch.autograd.grad(F.cross_entropy(logits, torch.tensor([0, 1])), list(model.parameters())))
-
-
-def test_plain_operations_are_pytorchs_and_take_the_same_step(monkeypatch):
-    torch.manual_seed(0)
-    model = create_model("smallbig_r23", 3, width=8, stages=["full"] * 4).double()
-    x = torch.randn(2, 3, 4, 32, 32, dtype=torch.float64)
-    for bn in (module for module in model.modules() if isinstance(module, nn.BatchNorm3d)):
-        nn.init.ones_(bn.weight)
-    state = {key: value.clone() for key, value in model.state_dict().items()}
-    ours = step(model.to(memory_format=torch.channels_last_3d), x.to(memory_format=torch.channels_last_3d))
-    model.load_state_dict(state)
-    used = []
-    monkeypatch.setattr("smallbignet.models.smallbig.max_views", lambda *_: used.append("ours"))
-    with plain_operations():
-        plain = step(model.to(memory_format=torch.contiguous_format), x)
-    assert not used
-    torch.testing.assert_close(ours[0], plain[0])
-    for one, other in zip(ours[1], plain[1], strict=True):
-        torch.testing.assert_close(one, other)
+from smallbignet.timing.variants import FLOORS, Case, convolution_elements
 
 
 def test_the_floor_is_the_slower_of_arithmetic_and_memory():

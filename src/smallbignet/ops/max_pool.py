@@ -1,13 +1,12 @@
 """Max pooling as the big views need it: stride 1, over windows such as 3x3x3 or all frames x 3 x 3, and over a whole clip.
 
-PyTorch's own keeps an int64 index per element for the backward pass, four times what the bfloat16 element itself takes, and on
-a GPU adds up the gradients atomically: in another order each time. On a GPU, these keep one byte and gather instead.
+PyTorch's own pooling keeps an int64 index per element for the backward pass, four times the size of a bfloat16 element. On a
+GPU its backward pass also adds up gradients atomically, so their order differs from run to run. The kernels used here on a GPU
+keep one byte per element, and each element gathers its gradients in a fixed order.
 """
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -15,53 +14,49 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from smallbignet.ops.choice import is_plain, uses_kernels
 from smallbignet.ops.recompute import can_recompute
 
-Window = tuple[int | None, int, int]
-HAS_TRITON = find_spec("triton") is not None  # it comes with PyTorch's CUDA wheels for Linux
+Window = tuple[int | None, int, int]  # extents over T, H and W, all odd; None: all frames
 
 
 def max_views(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-    """`x` itself, and its max pooling of stride 1, padded so that it keeps the size.
+    """Return `x` itself and its max pooling of stride 1, padded so that the size stays the same.
 
-    The values are `F.max_pool3d`'s, the gradients go to the same elements. Both views come from one operation, because then
-    one pass adds up the gradients of the two.
+    Values and gradients are those of `F.max_pool3d`. Both views come from one operation, so that a single pass over memory adds
+    up the gradients of the two.
 
     Args:
         x: (N, C, T, H, W), contiguous or channels_last_3d.
-        window: odd extents (t, h, w); t is 1, 3 or None. None takes all frames: the pooling is (N, C, 1, H, W).
+        window: odd extents (t, h, w). A t of None takes all frames, and the pooling is then (N, C, 1, H, W).
     """
     t, h, w = window
+    kernel = (t or x.shape[2], h, w)
+    padding = (t // 2 if t else 0, h // 2, w // 2)
+    if is_plain():
+        return x, F.max_pool3d(x, kernel, stride=1, padding=padding)
     if uses_kernels(x) and t in (None, 1, 3):
         with torch.cuda.device_of(x):
             if not (torch.is_grad_enabled() and x.requires_grad):
                 return x, _pooled(x, window)
             small, big = _MaxViews.apply(x, window)
             return can_recompute(small, _itself, x), can_recompute(big, _pooled, x, window)
-    kernel, padding = (t or x.shape[2], h, w), (t // 2 if t else 0, h // 2, w // 2)
-    with torch.autocast("cpu", enabled=False):  # which would pool a copy in float32: the same values, for more
+    with torch.autocast("cpu", enabled=False):  # autocast would pool a copy in float32: the same values for more work
         return x, F.max_pool3d(x, kernel, stride=1, padding=padding)
 
 
 def global_views(x: Tensor) -> tuple[Tensor, Tensor]:
-    """`x` itself, (N, C, T, H, W), and its maximum over T, H and W, (N, C, 1, 1, 1), likewise.
+    """Return `x` itself, (N, C, T, H, W), and its maximum over T, H and W, (N, C, 1, 1, 1).
 
-    Elements that tie share the gradient, as in `amax`; on a GPU the first of them gets it, as in pooling.
+    On a CPU, elements that tie for the maximum share its gradient, as in `Tensor.amax`. On a GPU the first of them gets all of
+    it, as in pooling.
     """
+    if is_plain():
+        return x, x.amax(dim=(2, 3, 4), keepdim=True)
     if uses_kernels(x):
         small, big = _GlobalViews.apply(x)
         return can_recompute(small, _itself, x), big
     return x, _GlobalMax.apply(x)
-
-
-def as_on_gpu(x: Tensor) -> bool:
-    """Whether `x` takes a GPU's way: it is on one, or the environment asks for Triton's interpreter."""
-    return x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
-
-
-def uses_kernels(x: Tensor) -> bool:
-    """Whether Triton's kernels take `x`."""
-    return as_on_gpu(x) and HAS_TRITON and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
 def _itself(x: Tensor) -> Tensor:
@@ -103,14 +98,15 @@ class _GlobalViews(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, grad_big: Tensor) -> Tensor:
-        (index,), (n, c, t, h, w) = ctx.saved_tensors, grad.shape
+        (index,) = ctx.saved_tensors
+        n, c, t, h, w = grad.shape
         rows = grad.permute(0, 2, 3, 4, 1).flatten(1, 3)  # (N, T*H*W, C)
         rows = rows.scatter(1, index, rows.gather(1, index) + grad_big.view(n, 1, c))
         return rows.view(n, t, h, w, c).permute(0, 4, 1, 2, 3)
 
 
 class _GlobalMax(torch.autograd.Function):
-    """`amax` with a backward pass in a quarter of the time: a difference vectorises where a broadcast comparison does not."""
+    """`Tensor.amax` whose backward pass takes a quarter of the time: it subtracts where PyTorch's compares, which is slower."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The max pooling of `pool.py` in Triton: one byte kept per element, the gradient gathered in a fixed order.
+"""The max pooling of `max_pool.py` in Triton: one byte is kept per element, and gradients are gathered in a fixed order.
 
-Each program walks along the frames for a block of positions and channels: a frame's 2-D maximum is computed once for the
-three windows that it belongs to, so an element is loaded nine times for a 3x3x3 window, not 27, and comes from the cache.
-Both memory formats are one to it: (outer, T, H, W, inner) is (N, T, H, W, C) or (N*C, T, H, W, 1).
+Each program handles a block of positions and channels and walks along the frames. A frame's 2-D maximum is computed once for
+the three windows that the frame belongs to, so a 3x3x3 window loads each element nine times, not 27, and mostly from the cache.
+Both memory formats look the same to it: (outer, T, H, W, inner) is (N, T, H, W, C) or (N*C, T, H, W, 1).
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-Window = tuple[int | None, int, int]
-BLOCK = 1024
+from smallbignet.ops.max_pool import Window
+
+BLOCK = 1024  # elements per program
 
 
 def pool_forward(x: Tensor, window: Window, taps: bool = True) -> tuple[Tensor, Tensor | None]:
-    """The pooled (N, C, T or 1, H, W), and with `taps` which of the window's elements each value is, numbered in scan order.
+    """Return the pooled (N, C, T or 1, H, W) and, with `taps`, which element of the window each value is, in scan order.
 
-    That number takes a byte, or two where all of more than 28 frames share one window: an element for all of them then.
+    These numbers take one byte each, or two where the window has more than 256 elements (3 x 3 over more than 28 frames).
     """
     t, h, w = window
     x = x.contiguous(memory_format=_format(x))
@@ -30,7 +31,13 @@ def pool_forward(x: Tensor, window: Window, taps: bool = True) -> tuple[Tensor, 
 
 
 def pool_backward(grad: Tensor, grad_big: Tensor, taps: Tensor, window: Window) -> Tensor:
-    """`grad`, which is another gradient of `pool_forward`'s input, plus that from its result's, `grad_big`."""
+    """Return the gradient of `pool_forward`'s input.
+
+    Args:
+        grad: the gradient that the input has from elsewhere; it is added.
+        grad_big: the gradient of the pooled result.
+        taps: the numbers that `pool_forward` returned.
+    """
     grad, grad_big = (g.contiguous(memory_format=_format(taps)) for g in (grad, grad_big))
     out = torch.empty_like(grad)
     _launch(_backward, out, (grad, grad_big, taps, out), window)
@@ -51,14 +58,17 @@ def _launch(kernel, x: Tensor, tensors: tuple[Tensor | None, ...], window: Windo
     (n, c, frames, height, width), (t, h, w) = x.shape, window
     inner = c if _format(x) == torch.channels_last_3d else 1
     columns = n * c * height * width
-    block = BLOCK if inner % 16 == 0 and h * w <= 9 else BLOCK // 4  # else a thread's elements don't fit its registers
+    block = BLOCK if inner % 16 == 0 and h * w <= 9 else BLOCK // 4  # more elements would not fit a thread's registers
     grid = (triton.cdiv(columns, block),)
     kernel[grid](*tensors, columns, frames, height, width, inner, KT=t or 0, KH=h, KW=w, BLOCK=block)
 
 
 @triton.jit
 def _columns(columns, T, H, W, inner, BLOCK: tl.constexpr):
-    """A block of columns (all frames of one position and channel): row, column, offset in frame 0, offset without frames."""
+    """Locate a block of columns (a column is all frames of one position and channel).
+
+    Returns which columns exist, h, w, the offset of frame 0, and the offset in a tensor of one frame.
+    """
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     w = p // inner % W
     h = p // (inner * W) % H
@@ -69,14 +79,14 @@ def _columns(columns, T, H, W, inner, BLOCK: tl.constexpr):
 
 @triton.jit
 def _better(best, tap, value, number):
-    """PyTorch's rule: a later element replaces the maximum if it is larger, or not a number."""
+    """PyTorch's rule: a later element replaces the maximum if it is larger or not a number."""
     wins = (value > best) | (value != value)
     return tl.where(wins, value, best), tl.where(wins, number, tap)
 
 
 @triton.jit
 def _store_three(y, taps, there, used, best0, tap0, best1, tap1, best2, tap2, plane):
-    """The maximum over three frames, of each the maximum and its number."""
+    """Store the maximum over three frames, given each frame's maximum and its number."""
     best, tap = _better(best0, tap0, best1, tap1 + plane)
     best, tap = _better(best, tap, best2, tap2 + 2 * plane)
     tl.store(y + there, best.to(y.dtype.element_ty), mask=used)
@@ -147,7 +157,7 @@ def _backward(
         windows = alone if KT == 0 else start + t * frame
         for dh in tl.static_range(KH):
             for dw in tl.static_range(KW):
-                # the window in which this position is element (dh, dw) stands around this one
+                # the centre of the window in which this position is element (dh, dw)
                 row, column = h - dh + KH // 2, w - dw + KW // 2
                 inside = used & (row >= 0) & (row < H) & (column >= 0) & (column < W)
                 there = windows + ((KH // 2 - dh) * W + KW // 2 - dw) * inner

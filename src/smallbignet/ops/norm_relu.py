@@ -1,7 +1,7 @@
-"""The normalisations of a block with what follows them, a sum and a ReLU, in one pass where that can be had.
+"""The normalisations at the end of a unit together with the sum and the ReLU after them, in one pass over memory on a GPU.
 
 A SmallBig unit ends in `relu(BN(small) + BN_big(big))`, the last one of a block in `relu(BN(small) + BN_big(big) + shortcut)`.
-That is no arithmetic to speak of but most of the memory traffic of a training step on a GPU.
+This is little arithmetic, but most of the memory traffic of a training step on a GPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from smallbignet.ops.max_pool import uses_kernels
+from smallbignet.ops.choice import is_plain, uses_kernels
 from smallbignet.ops.recompute import can_recompute
 
 
@@ -25,15 +25,23 @@ def norm_relu(
     shortcut: Tensor | None = None,
     relu: bool = False,
 ) -> Tensor:
-    """`relu(bn(x) + bn_big(big) + shortcut)`, less what isn't asked for.
+    """Return `relu(bn(x) + bn_big(big) + shortcut)`, without the terms that are not given.
 
     Args:
         x: (N, C, T, H, W).
-        bn: in training it uses and tracks the batch's statistics, as ever.
-        big: (N, C, T, H, W), or of one frame for all of them, (N, C, 1, H, W).
+        bn: in training mode it uses the batch's statistics and updates its running ones, as any other module call does.
+        big: (N, C, T, H, W), or (N, C, 1, H, W), which is added to every frame.
+        bn_big: the normalisation of `big`.
         shortcut: (N, C, T, H, W).
     """
-    if _fits(x, bn) and (big is None or (bn_big is not None and _fits(big, bn_big))):
+    if is_plain():
+        y = bn(x)
+        if big is not None and bn_big is not None:
+            y = y + bn_big(big)
+        if shortcut is not None:
+            y = y + shortcut
+        return F.relu(y) if relu else y
+    if _kernels_apply(x, bn) and (big is None or (bn_big is not None and _kernels_apply(big, bn_big))):
         with torch.cuda.device_of(x):
             return _NormRelu.apply(x, bn.weight, bn.bias, bn, big, *_parameters(bn_big), bn_big, shortcut, relu)
     y = bn(x)
@@ -49,17 +57,17 @@ def _parameters(bn: nn.BatchNorm3d | None) -> tuple[Tensor | None, Tensor | None
     return (None, None) if bn is None else (bn.weight, bn.bias)
 
 
-def _fits(x: Tensor, bn: nn.BatchNorm3d) -> bool:
-    """Whether the kernels compute what `bn` would."""
+def _kernels_apply(x: Tensor, bn: nn.BatchNorm3d) -> bool:
+    """Whether the Triton kernels compute what `bn` would compute from `x`."""
     usual = type(bn) is nn.BatchNorm3d and bn.training and bn.track_running_stats and bn.momentum is not None
-    whole = usual and bn.weight.dtype == bn.running_mean.dtype == torch.float32  # type: ignore[union-attr]
-    several = x.numel() > x.shape[1]  # values of a channel; PyTorch refuses a single one
-    here = uses_kernels(x) and x.is_contiguous(memory_format=torch.channels_last_3d)
-    return here and whole and several and torch.is_grad_enabled()
+    in_float32 = usual and bn.weight.dtype == bn.running_mean.dtype == torch.float32  # type: ignore[union-attr]
+    several_values = x.numel() > x.shape[1]  # per channel; PyTorch refuses a single one
+    in_format = uses_kernels(x) and x.is_contiguous(memory_format=torch.channels_last_3d)
+    return in_format and in_float32 and several_values and torch.is_grad_enabled()
 
 
 class _Repeat(torch.autograd.Function):
-    """One frame for all: `expand`, whose gradient is summed along contiguous memory, ten times faster than `expand`'s."""
+    """`expand` of one frame to many. Its gradient is summed along contiguous memory, ten times faster than `expand`'s own."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, frames: int) -> Tensor:
@@ -113,7 +121,7 @@ class _NormRelu(torch.autograd.Function):
 
 
 def _statistics(x: Tensor, bn: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """Mean and 1 / standard deviation of each channel, (C,) in float32; they enter the running statistics."""
+    """Return each channel's mean and 1 / standard deviation, (C,) in float32, and update the running statistics of `bn`."""
     from smallbignet.ops import norm_relu_triton as kernels
 
     mean, variance = kernels.moments(x)
@@ -126,7 +134,7 @@ def _statistics(x: Tensor, bn: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
 
 
 def _terms(x: Tensor, total: Tensor, with_x: Tensor, mean: Tensor, scale: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of a normalisation's input is `factor * grad + b * x + c`: b and c of each channel."""
+    """Return b and c, (C,): the gradient of a normalisation's input is `factor * grad + b * x + c`."""
     count = x.numel() // x.shape[1]
     b = -factor * scale * scale * with_x / count
     return b, -factor * total / count - b * mean

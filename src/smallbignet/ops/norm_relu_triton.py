@@ -1,7 +1,7 @@
-"""The passes over memory that `norm.py` makes, in Triton: channels_last_3d tensors as a table of positions x channels.
+"""The passes over memory of `norm_relu.py`, in Triton. A channels_last_3d tensor is seen as a table of positions x channels.
 
-A block of positions of one frame, and of channels, is followed through the `frames` frames that share an element of `big`
-(all T, where `big` has one frame; else one). Sums are made in a fixed order: a number a block, then over the blocks.
+Where `big` has one frame for all T, a program handles a block of positions and channels of `big` and walks through the T
+frames of `x` that share it; else it handles one frame. Sums are made in a fixed order: one number per block, then over blocks.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-ROWS, CHANNELS = 32, 64  # of a block
-PROGRAMS = 1024  # at most so many partial sums
+ROWS, CHANNELS = 32, 64  # in a block
+PROGRAMS = 1024  # the largest number of partial sums
 Coefficients = tuple[Tensor, Tensor | None, Tensor]  # factor, factor_big and shift, (C,) in float32
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and (biased) variance of each channel, (C,) in float32."""
+    """Return each channel's mean and (biased) variance, (C,) in float32."""
     rows, c = x.numel() // x.shape[1], x.shape[1]
     steps = triton.cdiv(triton.cdiv(rows, ROWS), PROGRAMS)
     parts = triton.cdiv(rows, ROWS * steps)
@@ -30,7 +30,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def apply(x: Tensor, big: Tensor | None, coefficients: Coefficients, shortcut: Tensor | None, relu: bool) -> Tensor:
-    """`relu(factor * x + factor_big * big + shift + shortcut)`."""
+    """Return `relu(factor * x + factor_big * big + shift + shortcut)`, shaped as `x`."""
     y = torch.empty_like(x)
     if shortcut is not None:
         shortcut = shortcut.contiguous(memory_format=torch.channels_last_3d)
@@ -51,9 +51,10 @@ def sums(
     mean_big: Tensor | None,
     relu: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each channel, over all positions: `g`, `g * (x - mean)` and `g * (big - mean_big)`, g the gradient before the ReLU.
+    """Return each channel's sums of `g`, `g * (x - mean)` and `g * (big - mean_big)` over all positions, (C,) in float32.
 
-    Where the ReLU passed something is seen in `y`; without it, from the inputs, for which there must be no shortcut.
+    Here `g` is the gradient before the ReLU. Where the ReLU let a value pass is read from its output `y`; without `y` it is
+    computed from the inputs, which must then include no shortcut.
     """
     columns, frames, size, c = _shape(x, big)
     steps = triton.cdiv(triton.cdiv(columns, ROWS), PROGRAMS)
@@ -77,46 +78,37 @@ def gradients(
     relu: bool,
     has_shortcut: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The gradients of `x` and `big`, each `factor * g + b * input + c` with its `terms` b and c, and of the shortcut, `g`."""
+    """Return the gradients of `x`, of `big` and of the shortcut, with `g` as in `sums`.
+
+    The first two are `factor * g + b * input + c`, where `terms` and `terms_big` hold b and c; the last is `g`.
+    """
     columns, frames, size, c = _shape(x, big)
     out, out_big = torch.empty_like(x), None if big is None else torch.empty_like(big)
     passed = torch.empty_like(x) if has_shortcut and relu else None
     grid = (triton.cdiv(columns, ROWS), triton.cdiv(c, CHANNELS))
-    arguments = (
-        grad,
-        y,
-        x,
-        big,
-        *coefficients,
-        out,
-        out_big,
-        passed,
-        *terms,
-        *(terms_big or (None, None)),
-        columns,
-        frames,
-        size,
-        c,
-    )
-    _gradients[grid](*arguments, RELU=relu, ROWS=ROWS, CHANNELS=CHANNELS)
+    tensors = (grad, y, x, big, *coefficients, out, out_big, passed, *terms, *(terms_big or (None, None)))
+    _gradients[grid](*tensors, columns, frames, size, c, RELU=relu, ROWS=ROWS, CHANNELS=CHANNELS)
     return out, out_big, grad if has_shortcut and not relu else passed
 
 
 def _shape(x: Tensor, big: Tensor | None) -> tuple[int, int, int, int]:
-    """Columns (the elements of `big`, but for channels), frames in each, columns that follow each other in memory, channels."""
+    """Return the sizes that the kernels take.
+
+    They are: columns (the positions of `big`), frames in each, columns that are adjacent in memory, and channels.
+    """
     n, c, t, h, w = x.shape
     frames = t if big is not None and big.shape[2] == 1 else 1
     return n * t * h * w // frames, frames, t * h * w // frames, c
 
 
 @triton.jit
-def _add(a, b):  # tl.sum, which the interpreter has only where it is asked for before Triton is first imported
+def _add(a, b):  # tl.sum would do, but the interpreter lacks it where Triton was imported before the interpreter was requested
     return a + b
 
 
 @triton.jit
 def _place(start, columns, frames, size, c, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    """A block: its channels, which of them exist, offsets in `big` and in the first frame of `x`, which elements exist."""
+    """Return a block's channels, which of those exist, offsets in `big` and in frame 0 of `x`, and which elements exist."""
     column = start + tl.arange(0, ROWS)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     row = (column // size).to(tl.int64) * frames * size + column % size
@@ -132,7 +124,7 @@ def _load(x, there, used):
 
 @triton.jit
 def _common(big, inside, used, factor_big, shift, channel, exists):
-    """What all frames of a column have in common: `factor_big * big + shift`."""
+    """Return the part that all frames of a column share: `factor_big * big + shift`."""
     common = _load(shift, channel, exists)[None, :]
     if big is not None:
         common += _load(big, inside, used) * _load(factor_big, channel, exists)[None, :]
@@ -163,7 +155,7 @@ def _moments(x, mean, squares, rows, c, steps, ROWS: tl.constexpr, CHANNELS: tl.
         here = tl.minimum(tl.maximum(rows - (tl.program_id(0) * steps + step) * ROWS, 0), ROWS).to(tl.float32)
         middle = tl.reduce(value, 0, _add) / tl.maximum(here, 1.0)
         off = tl.where(used, value - middle[None, :], 0.0)
-        delta = middle - average  # Chan's parallel form: exact for channels far from zero, too
+        delta = middle - average  # Chan's parallel form, which stays exact for means far from zero
         whole = tl.maximum(count + here, 1.0)
         m2 += tl.reduce(off * off, 0, _add) + delta * delta * count * here / whole
         average += delta * here / whole

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from smallbignet import ops
 from smallbignet.inference.fuse import fuse
 from smallbignet.models.zoo import create_model, list_models
 from smallbignet.ops.recompute import kept_for, recompute
@@ -74,31 +74,6 @@ def make_network(name: str) -> nn.Module:
     if name in RIVALS or name in list_models():
         return build_network(name)
     return load_model(name).to(memory_format=torch.contiguous_format)
-
-
-def _plain_max_views(x: Tensor, window: tuple) -> tuple[Tensor, Tensor]:
-    t, h, w = window
-    return x, F.max_pool3d(x, (t or x.shape[2], h, w), stride=1, padding=(t // 2 if t else 0, h // 2, w // 2))
-
-
-def _plain_norm_relu(x: Tensor, bn, big=None, bn_big=None, shortcut=None, relu=False) -> Tensor:
-    y = bn(x)
-    y = y if big is None else y + bn_big(big)
-    y = y if shortcut is None else y + shortcut
-    return F.relu(y) if relu else y
-
-
-@contextmanager
-def plain_operations() -> Iterator[None]:
-    """Our networks as they are without `smallbignet.ops`."""
-    there = "smallbignet.models.smallbig."
-    with (
-        patch(there + "max_views", _plain_max_views),
-        patch(there + "global_views", lambda x: (x, x.amax(dim=(2, 3, 4), keepdim=True))),
-        patch(there + "norm_relu", _plain_norm_relu),
-        patch("smallbignet.ops.conv.Conv3d.forward", nn.Conv3d.forward),
-    ):
-        yield
 
 
 def peak_memory() -> int | None:
@@ -174,7 +149,7 @@ class Timed:
         return [(name, spent[name] / whole) for name in sorted(spent, key=lambda name: -spent[name])[:5]]
 
     def _operations(self) -> AbstractContextManager:
-        return nullcontext() if self.form == "fused" else plain_operations()
+        return nullcontext() if self.form == "fused" else ops.plain()
 
     def _autocast(self) -> AbstractContextManager:
         return torch.autocast(self.case.device.split(":")[0], torch.bfloat16, enabled=self.half)
