@@ -32,13 +32,15 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from smallbignet.data.annotations import Annotations
-from smallbignet.data.datasets import Batch, DataSpec, TestViews, TrainClips, make_loader, read_views
+from smallbignet.data.datasets import Batch, TrainClips, make_loader
 from smallbignet.data.encoding import Encoding, encode
 from smallbignet.data.frames import Video
 from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips
+from smallbignet.data.source import VideoOptions
 from smallbignet.data.synthetic import HARD, render_clip
 from smallbignet.data.transforms import InputSpec, train_crop
 from smallbignet.data.video import conversion, is_torchcodec_available, open_video
+from smallbignet.inference.clips import ClipReader, read_views
 
 FRAMES, WIDTH, HEIGHT = 300, 340, 256
 ROUNDS, BATCH = 7, 8
@@ -180,7 +182,7 @@ def loader_tables(files: dict[str, list[Path]]) -> str:
                     done = []
                 spent += np.diff([*times, time.process_time()])
             spent /= ROUNDS * BATCH
-            clips = TrainClips(annotate(paths), clip, SIZES, DataSpec())
+            clips = TrainClips(annotate(paths), clip, SIZES, VideoOptions())
             rates[kind, sampling] = worker_rate(clips)
             cells = [f"{1e3 * stage:.2f}" for stage in spent]
             cells += [f"{1 / spent.sum():.0f}", f"{rates[kind, sampling]:.0f}"]
@@ -203,18 +205,19 @@ def worker_rate(clips: TrainClips) -> float:
         return usage.ru_utime + usage.ru_stime
 
     before = spent()
-    for _ in make_loader(clips, batches, workers=1):
+    for _ in make_loader(clips.read_batch, batches, workers=1):
         pass
     return BATCH * len(batches) / (spent() - before)
 
 
 def overlap_table(paths: Sequence[Path]) -> str:
     """30 views of each video by the clock, with a sleep that takes as long in place of a network on another device."""
-    views = TestViews(annotate([paths[i % len(paths)] for i in range(ROUNDS)]), DENSE, SIZES, VIEWS, DataSpec())
-    reading = median(seconds(lambda: views[0]) for _ in range(3))
+    reader = ClipReader(DENSE, SIZES, VIEWS)
+    batches = [[str(paths[i % len(paths)])] for i in range(ROUNDS)]
+    reading = median(seconds(lambda: reader.read_batch(batches[0])) for _ in range(3))
 
     def evaluate(workers: int) -> float:
-        loader = make_loader(views, [[i] for i in range(ROUNDS)], workers)
+        loader = make_loader(reader.read_batch, batches, workers)
         next(loader)  # starts the worker
         return seconds(lambda: [time.sleep(reading) for _ in loader]) / (ROUNDS - 1)
 

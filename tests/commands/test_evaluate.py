@@ -9,8 +9,9 @@ import pytest
 
 from smallbignet import SmallBigError, VideoClassifier, WorkError, open_video
 from smallbignet.commands.evaluate import evaluate, show
-from smallbignet.data.datasets import read_views
+from smallbignet.data.frames import Unreadable
 from smallbignet.data.sampling import Views, sample_test_clips
+from smallbignet.inference.clips import read_views
 from smallbignet.inference.evaluation import Evaluation, write_report
 
 
@@ -28,7 +29,7 @@ def test_scores_are_the_mean_softmax_over_all_views(result, run):
     with open_video(evaluation.videos[3]) as video:
         indices = sample_test_clips(video.num_frames, classifier.config.clip, 2)
         clips = read_views(video, indices, classifier.config.input, Views(2, 3))
-    assert clips.shape == (6, 4, 3, 32, 32)
+    assert clips.shape == (6, 4, 32, 32, 3)
     one_by_one = np.concatenate([classifier.scores(clip[None]).numpy() for clip in clips])
     np.testing.assert_allclose(evaluation.scores[3], one_by_one.mean(0), atol=1e-6)
     np.testing.assert_allclose(evaluation.scores.sum(1), 1, atol=1e-5)
@@ -36,12 +37,16 @@ def test_scores_are_the_mean_softmax_over_all_views(result, run):
 
 def test_figures_by_hand():
     scores = np.array([[0.6, 0.3, 0.1], [0.4, 0.5, 0.1], [0.1, 0.7, 0.2], [0.3, 0.4, 0.3]], np.float32)
-    evaluation = Evaluation(np.array(list("abcd")), np.array([0, 0, 0, 1]), scores, ["x", "y", "z"], [("e", "why")], "1x1")
+    evaluation = Evaluation(
+        np.array(list("abcd")), np.array([0, 0, 0, 1]), scores, ["x", "y", "z"], [Unreadable("e", "why")], "1x1"
+    )
     figures = evaluation.report()
     assert (figures["top1"], figures["top5"]) == (0.5, 1.0)
     assert figures["mean_class_accuracy"] == pytest.approx((1 / 3 + 1) / 2)  # of the classes that have videos
     assert figures["confusion"] == [[1, 2, 0], [0, 1, 0], [0, 0, 0]]
     assert evaluation.accuracy(2) == 0.75
+    equal = Evaluation(np.array(["a"]), np.array([0]), np.full((1, 6), 1 / 6, np.float32), list("uvwxyz"), [], "1x1")
+    assert equal.accuracy() == 1.0 and equal.confusion()[0, 0] == 1  # of equal scores, the first
     thirds = Evaluation(np.array(list("abc")), np.array([0, 1, 0]), scores[:3], ["x", "y", "z"], [], "1x1")
     assert thirds.accuracy() == 2 / 3  # in float64
     assert "top-5" not in show(thirds).columns[0].cells  # of 3 classes, it says nothing

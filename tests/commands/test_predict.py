@@ -3,19 +3,15 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared_data import ODD
-from smallbignet import Prediction, SmallBigError, VideoClassifier, VideoError, load_config, load_model, save_model
+from smallbignet import Prediction, SmallBigError, VideoClassifier, load_config, load_model, save_model
 from smallbignet.cli import main
-from smallbignet.data.sampling import ClipSpec
 from smallbignet.data.synthetic import write_video
-from smallbignet.inference.classifier import ahead, covering_views
-from smallbignet.weights.directory import ModelConfig
 
 UNREADABLE = {
     "decord__corrupted.mp4",  # damaged where a clip needs it
@@ -39,7 +35,7 @@ def test_a_model_directory_answers_as_the_network_it_was_saved_from(run, tmp_pat
     save_model(model, config, tmp_path / "copy")
     assert sorted(p.name for p in (tmp_path / "copy").iterdir()) == ["config.json", "model.safetensors"]
     assert load_config(tmp_path / "copy") == config
-    clip = np.random.default_rng(0).integers(0, 256, (1, 4, 3, 32, 32), np.uint8)
+    clip = np.random.default_rng(0).integers(0, 256, (1, 4, 32, 32, 3), np.uint8)
     import torch
 
     a, b = VideoClassifier(run), VideoClassifier(model, config, device="cpu")
@@ -73,33 +69,7 @@ def test_int8_is_calibrated_first(run):
     import torch
 
     with pytest.raises(SmallBigError, match="calibrate"):
-        VideoClassifier(run, device="cpu", precision="int8").scores(torch.zeros(1, 4, 3, 32, 32, dtype=torch.uint8))
-
-
-def test_the_next_is_made_while_one_is_used():
-    made = []
-
-    def items():
-        for i in range(4):
-            made.append(i)
-            yield i
-        raise VideoError("no more", "clip.mp4")
-
-    taken = ahead(items())
-    assert next(taken) == 0
-    for _ in range(100):  # the thread's next item
-        time.sleep(0.01)
-        if len(made) > 1:
-            break
-    assert made == [0, 1]
-    with pytest.raises(VideoError, match="no more"):
-        list(taken)
-
-
-@pytest.mark.parametrize(("num_frames", "views"), [(10, "2x1"), (128, "2x1"), (129, "3x1"), (6400, "100x1")])
-def test_a_long_video_is_covered_without_gaps(num_frames, views):
-    config = ModelConfig({"num_classes": 1}, ["a"], clip=ClipSpec("dense", 8, 8), views="2x1")
-    assert str(covering_views(num_frames, config)) == views
+        VideoClassifier(run, device="cpu", precision="int8").scores(torch.zeros(1, 4, 32, 32, 3, dtype=torch.uint8))
 
 
 def test_a_video_much_longer_than_memory_should_hold_is_scored_in_pieces(run, tmp_path, monkeypatch):

@@ -11,10 +11,11 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from smallbignet.data import datasets
+from smallbignet.data import source
 from smallbignet.data.annotations import Annotations
-from smallbignet.data.datasets import DataSpec, TrainClips
+from smallbignet.data.datasets import TrainClips
 from smallbignet.data.sampling import ClipSpec
+from smallbignet.data.source import VideoOptions
 from smallbignet.data.transforms import AugmentSpec, InputSpec, mix, train_crop
 from smallbignet.errors import SmallBigError
 
@@ -34,7 +35,7 @@ def test_without_augmentation_a_seed_gives_the_clips_it_always_gave(flip):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             side = int(torch.randint(40, 57, ()))
-            expected = crop(TF.resize(frames, [side], antialias=True))
+            expected = crop(TF.resize(frames, [side], antialias=True)).permute(0, 2, 3, 1)
         assert torch.equal(train_crop(frames, InputSpec(32, (40, 56), 40, flip), seed)[0], expected)
 
 
@@ -69,17 +70,17 @@ def annotations(monkeypatch) -> Annotations:
     """A video of each of four classes, darker to the right."""
     frames = torch.arange(250, 0, -5, dtype=torch.uint8).expand(2, 3, 50, 50)
     video = SimpleNamespace(num_frames=2, frames=lambda _: frames)
-    monkeypatch.setattr(datasets, "open_video", lambda *_: nullcontext(video))
+    monkeypatch.setattr(source, "open_video", lambda *_: nullcontext(video))
     return Annotations(np.array(list("abcd")), np.arange(4), list("abcd"))
 
 
 def test_the_label_swaps_exactly_where_the_clip_is_mirrored(annotations):
-    dataset = TrainClips(annotations, ClipSpec("dense", 2, 1), SIZES, DataSpec(), augment=AugmentSpec(flip_pairs=[[0, 2]]))
+    dataset = TrainClips(annotations, ClipSpec("dense", 2, 1), SIZES, VideoOptions(), augment=AugmentSpec(flip_pairs=[[0, 2]]))
     seen = set()
     for epoch in range(10):
         for row in range(4):
             batch = dataset[epoch, row]
-            mirrored = bool(batch.clips[0, 0, 0, 0, 0] < batch.clips[0, 0, 0, 0, -1])
+            mirrored = bool(batch.clips[0, 0, 0, 0, 0] < batch.clips[0, 0, 0, -1, 0])
             assert batch.labels.dtype == torch.int64 and batch.rows.tolist() == [row]
             seen.add((row, mirrored, batch.labels.item()))
     swapped = {(0, True, 2), (1, True, 1), (2, True, 0), (3, True, 3)}
@@ -97,7 +98,7 @@ def test_the_label_swaps_exactly_where_the_clip_is_mirrored(annotations):
 def test_pairs_that_do_not_fit_the_data(annotations, pairs, flip, what):
     sizes = InputSpec(32, (40, 56), 40, flip)
     with pytest.raises(SmallBigError, match=what) as caught:
-        TrainClips(annotations, ClipSpec("dense", 2, 1), sizes, DataSpec(), augment=AugmentSpec(flip_pairs=pairs))
+        TrainClips(annotations, ClipSpec("dense", 2, 1), sizes, VideoOptions(), augment=AugmentSpec(flip_pairs=pairs))
     assert "augment.flip_pairs" in caught.value.where
 
 

@@ -6,21 +6,20 @@ import os
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch.utils.data import Dataset
 
-from smallbignet.data import datasets
+from smallbignet.data import datasets, source
 from smallbignet.data.annotations import Annotations, read_annotations
-from smallbignet.data.datasets import Batch, DataSpec, TestViews, TrainClips, epoch_batches, make_loader, read_split
-from smallbignet.data.sampling import ClipSpec, Views
+from smallbignet.data.datasets import Batch, DataSpec, TrainClips, epoch_batches, make_loader, read_split
+from smallbignet.data.sampling import ClipSpec
 from smallbignet.data.synthetic import write_video
 from smallbignet.data.transforms import InputSpec
-from smallbignet.data.video import open_video
 from smallbignet.errors import SmallBigError, VideoError
 
 CLIP, SIZES, DATA = ClipSpec("dense", 4, 2), InputSpec(16, (18, 24), 16), DataSpec()
@@ -59,7 +58,7 @@ def train_clips(annotations: Annotations, seed: int = 0) -> TrainClips:
 
 def read_epoch(dataset: TrainClips, epoch: int = 0, first: int = 0, workers: int = 0, batch_size: int = 3) -> list[Batch]:
     batches = epoch_batches(len(dataset), batch_size, dataset.seed, epoch)[first:]
-    return list(make_loader(dataset, batches, workers))
+    return list(make_loader(dataset.read_batch, batches, workers))
 
 
 def same(one: list[Batch], other: list[Batch]) -> bool:
@@ -75,12 +74,12 @@ def same(one: list[Batch], other: list[Batch]) -> bool:
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_the_same_batches_with_any_number_of_workers(damaged, workers):
     expected = read_epoch(train_clips(damaged))
-    assert [batch.clips.shape for batch in expected] == [(3, 4, 3, 16, 16)] * 2
+    assert [batch.clips.shape for batch in expected] == [(3, 4, 16, 16, 3)] * 2
     assert expected[0].labels.dtype == expected[0].rows.dtype == torch.int64
     torch.rand(workers + 1)  # wherever the global generator stands
     found = read_epoch(train_clips(damaged), workers=workers)
     assert same(found, expected)
-    assert all(batch.clips.movedim(2, -1).is_contiguous() for batch in found), "colours side by side"
+    assert all(batch.clips.is_contiguous() for batch in found), "colours side by side"
     assert same(read_epoch(train_clips(damaged), first=1, workers=workers), expected[1:])  # resumed within the epoch
 
 
@@ -110,7 +109,7 @@ def test_the_crop_does_not_go_by_the_clips_place(videos, monkeypatch):
     """65 starts and 65 short sides, each drawn first from a generator of the same seed, would always be the same number."""
     starts, seeds = [], []
     video = SimpleNamespace(num_frames=65, frames=lambda indices: starts.append(indices[0]))
-    monkeypatch.setattr(datasets, "open_video", lambda *_: nullcontext(video))
+    monkeypatch.setattr(source, "open_video", lambda *_: nullcontext(video))
     monkeypatch.setattr(datasets, "train_crop", lambda frames, spec, seed, _: (seeds.append(seed) or torch.empty(0), False))
     dataset = TrainClips(videos, ClipSpec("dense", 1, 1), SIZES, DATA)
     for epoch in range(30):
@@ -123,22 +122,23 @@ def test_an_unreadable_file_is_replaced_by_another_of_the_split(damaged):
     chosen = set()
     for epoch in range(20):
         batch = train_clips(damaged)[epoch, 4]
-        (row,), faults = batch.rows.tolist(), dict(batch.unreadable)
+        (row,), faults = batch.rows.tolist(), {video.path: video.reason for video in batch.unreadable}
         assert row not in (1, 4)
         assert batch.labels.tolist() == [damaged.labels[row]]
-        assert 4 in faults and faults.keys() <= {1, 4} and all("FFmpeg can't open it" in why for why in faults.values())
+        assert damaged.paths[4] in faults and faults.keys() <= set(damaged.paths[[1, 4]])
+        assert all("FFmpeg can't open it" in why for why in faults.values())
         chosen.add(row)
     assert chosen == {0, 2, 3, 5, 6}  # any of the others
 
 
-def test_the_only_readable_file_is_found(damaged):
+def test_the_only_readable_file_is_found(videos):
     """Each of the others is tried before the work is given up, none twice."""
-    few = damaged.subset(np.array([1, 4, 4, 4, 0]))
+    few = replace(videos.subset(np.arange(5)), paths=np.array([*(f"gone{i}.mp4" for i in range(4)), videos.paths[4]]))
     for epoch in range(10):
         batch = train_clips(few)[epoch, 0]
         assert batch.rows.tolist() == [4]
-        rows = [row for row, _ in batch.unreadable]
-        assert len(set(rows)) == len(rows)
+        tried = [video.path for video in batch.unreadable]
+        assert len(set(tried)) == len(tried)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -159,70 +159,19 @@ def test_a_wrong_setting_is_no_unreadable_file(videos, workers):
     assert "\n" not in str(caught.value)
 
 
-def test_test_views_come_clip_by_clip_and_crop_by_crop(videos, monkeypatch):
-    reads = []
-
-    def count(*args):
-        video = open_video(*args)
-        each = video.each
-        monkeypatch.setattr(video, "each", lambda indices: (reads.append(read[0]) or read for read in each(indices)))
-        return video
-
-    monkeypatch.setattr(datasets, "open_video", count)
-    sizes = InputSpec(16, (24, 24), 24)  # the videos' own height: nothing is scaled
-    batch = TestViews(videos, CLIP, sizes, Views(3, 3), DATA)[5]
-    # 12 frames, 4x2 clips: from 0, 2 and 4, which share frames; 40 columns, crops of 24: from 0, 8 and 16
-    assert reads == [0, 2, 4, 6, 8, 10]  # each frame once, forwards
-    with open_video(str(videos.paths[5])) as video:
-        frames = video.frames(range(12))
-    expected = [frames[start : start + 8 : 2, :, :, left : left + 24] for start in (0, 2, 4) for left in (0, 8, 16)]
-    assert torch.equal(batch.clips, torch.stack(expected))
-    assert batch.clips.movedim(2, -1).is_contiguous(), "colours side by side"
-    assert (batch.labels.tolist(), batch.rows.tolist()) == ([videos.labels[5]], [5])
-
-
-class Noting(Dataset):
-    """Leaves a file for each key that was read."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __getitem__(self, key: int) -> Batch:
-        (self.folder / str(key)).touch()
-        return Batch(None, torch.empty(0), torch.empty(0))
+def note(folder: Path, keys: list[int]) -> None:
+    """Leaves a file for each key that is read."""
+    for key in keys:
+        (folder / str(key)).touch()
 
 
 def test_a_worker_reads_on_while_the_last_batch_is_worked_on(tmp_path):
-    loader = make_loader(Noting(tmp_path), [[0], [1], [2]], workers=1)
+    loader = make_loader(partial(note, tmp_path), [[0], [1], [2]], workers=1)
     next(loader)
     deadline = time.monotonic() + 60
     while not (tmp_path / "1").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_unreadable_files_of_a_test_are_named_and_left_out(damaged, workers):
-    dataset = TestViews(damaged, CLIP, SIZES, Views(2, 1), DATA)
-    mixed, nothing = make_loader(dataset, [[0, 1, 2], [4]], workers)
-    assert mixed.clips.shape == (4, 4, 3, 16, 16)
-    assert mixed.rows.tolist() == [0, 2] and mixed.labels.tolist() == damaged.labels[[0, 2]].tolist()
-    assert [row for row, _ in mixed.unreadable] == [1]
-    assert nothing.clips is None and len(nothing.rows) == len(nothing.labels) == 0
-    assert [row for row, _ in nothing.unreadable] == [4]
-
-
-def test_a_frame_folder_gives_the_clips_of_its_frames(tmp_path):
-    frames = draw(0)
-    (tmp_path / "my clip").mkdir()
-    for i, frame in enumerate(frames, 1):
-        Image.fromarray(frame).save(tmp_path / "my clip" / f"{i:03d}.png")
-    (tmp_path / "list.txt").write_text("my clip 12 1\n")
-    data = replace(DATA, train=str(tmp_path / "list.txt"), filename_tmpl="{:03d}.png")
-    dataset = TestViews(read_annotations(data.train), CLIP, InputSpec(24, (24, 24), 24), Views(1, 1), data)
-    batch = dataset[0]
-    assert torch.equal(batch.clips[0], torch.from_numpy(frames[2:10:2, :, 8:32]).permute(0, 3, 1, 2))
-    assert batch.labels.tolist() == [1]
 
 
 def test_where_the_system_does_not_tell_a_process_its_cores(videos, monkeypatch):

@@ -23,9 +23,9 @@ def test_train_crop_is_the_same_for_all_frames_and_for_a_seed():
     frames, spec = columns(60, 90, num_frames=5), InputSpec(32, (40, 48), 40)
     crops = [train_crop(frames, spec, seed)[0] for seed in range(20)]
     for seed, crop in enumerate(crops):
-        assert crop.shape == (5, 3, 32, 32) and crop.dtype == torch.uint8
-        assert (crop[:, :2] == crop[:1, :2]).all()
-        assert crop[:, 2, 0, 0].tolist() == [0, 7, 14, 21, 28]  # in order
+        assert crop.shape == (5, 32, 32, 3) and crop.dtype == torch.uint8
+        assert (crop[..., :2] == crop[:1, ..., :2]).all()
+        assert crop[:, 0, 0, 2].tolist() == [0, 7, 14, 21, 28]  # in order
         assert torch.equal(crop, train_crop(frames, spec, seed)[0])
     assert len({crop.numpy().tobytes() for crop in crops}) == 20
 
@@ -41,7 +41,7 @@ def test_train_crop_leaves_the_global_generator_alone():
 def test_flip_mirrors_half_of_the_clips_or_none(flip, low, high):
     spec, frames = InputSpec(16, (20, 24), 20, flip=flip), columns(30, 40)
     crops = [train_crop(frames, spec, seed) for seed in range(200)]
-    assert [bool(clip[0, 0, 0, 0] > clip[0, 0, 0, -1]) for clip, _ in crops] == [mirrored for _, mirrored in crops]
+    assert [bool(clip[0, 0, 0, 0] > clip[0, 0, -1, 0]) for clip, _ in crops] == [mirrored for _, mirrored in crops]
     assert low <= sum(mirrored for _, mirrored in crops) <= high
 
 
@@ -61,7 +61,7 @@ def test_the_short_side_is_drawn_from_the_whole_range(monkeypatch):
 
 def test_a_crop_as_large_as_the_short_side_fits():
     """v2.RandomShortestSize scales 49 pixels to 255 where it is asked for 256."""
-    assert train_crop(columns(49, 57), InputSpec(256, (256, 256), 256), seed=0)[0].shape == (1, 3, 256, 256)
+    assert train_crop(columns(49, 57), InputSpec(256, (256, 256), 256), seed=0)[0].shape == (1, 256, 256, 3)
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_a_crop_as_large_as_the_short_side_fits():
 )
 def test_three_crops_are_the_ends_and_the_middle_of_the_long_side(height, width, corners):
     frames = columns(height, width, num_frames=2)
-    crops = view_crops(frames, InputSpec(16, (32, 32), 32), Views(1, 3))
+    crops = view_crops(frames, InputSpec(16, (32, 32), 32), Views(1, 3)).permute(0, 1, 4, 2, 3)
     assert torch.equal(crops, torch.stack([frames[:, :, top : top + 32, left : left + 32] for top, left in corners]))
 
 
 def test_one_crop_is_the_centre():
     frames = columns(32, 70)
-    crops = view_crops(frames, InputSpec(16, (32, 32), 32), Views(1, 1))
+    crops = view_crops(frames, InputSpec(16, (32, 32), 32), Views(1, 1)).permute(0, 1, 4, 2, 3)
     assert torch.equal(crops, frames[None, :, :, 8:24, 27:43])
 
 
@@ -89,19 +89,19 @@ def test_one_crop_is_the_centre():
 def test_views_of_frames_of_any_shape(height, width, num_crops):
     spec = InputSpec(24, (32, 32), 32)
     side = 24 if num_crops == 1 else 32
-    assert view_crops(columns(height, width), spec, Views(1, num_crops)).shape == (num_crops, 1, 3, side, side)
+    assert view_crops(columns(height, width), spec, Views(1, num_crops)).shape == (num_crops, 1, side, side, 3)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 3, 8, 10), (1, 1, 3, 8, 8)])
+@pytest.mark.parametrize("shape", [(2, 4, 8, 10, 3), (1, 1, 8, 8, 3)])
 def test_to_input(shape):
     spec = InputSpec(mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.3))
     clips = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images = to_input(clips, spec)
-    n, t, c, h, w = shape
+    n, t, h, w, c = shape
     assert images.shape == (n, c, t, h, w) and images.dtype == torch.float32
     assert images.is_contiguous(memory_format=torch.channels_last_3d)
     for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
-        torch.testing.assert_close(images[:, channel], (clips[:, :, channel] / 255 - mean) / std, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(images[:, channel], (clips[..., channel] / 255 - mean) / std, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [(224, (200, 320), 256), (224, (320, 256), 256), (224, (256, 320), 200), (0, (1, 1), 1)])

@@ -18,11 +18,11 @@ from rich.console import Group
 from rich.table import Table
 
 from smallbignet.data.benchmarks import read_part
-from smallbignet.data.datasets import read_views
-from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips
+from smallbignet.data.frames import Unreadable
+from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.transforms import InputSpec, to_input
-from smallbignet.data.video import open_video
-from smallbignet.errors import SmallBigError, VideoError, WorkError, did_you_mean
+from smallbignet.errors import SmallBigError, WorkError, did_you_mean
+from smallbignet.inference.clips import ClipReader
 from smallbignet.models.complexity import parse_clip
 from smallbignet.models.zoo import SLOWFAST, list_models
 from smallbignet.timing.turns import Row, Worker, measure
@@ -175,12 +175,12 @@ def write_clips(videos: str, network: str, size: tuple[int, int], folder: str) -
         frames, size=side, short_side=max(side, side * frames.short_side // frames.size), train_short_side=(side, side)
     )
     paths, clips = read_part(videos, "val").paths, []
-    for i in np.random.default_rng(0).permutation(len(paths)):
-        try:
-            with open_video(str(paths[i])) as video:
-                clips.append(read_views(video, sample_test_clips(video.num_frames, clip, 1), frames, Views(1, 1)))
-        except VideoError as error:
-            console.print(f"unreadable: {paths[i]}: {error.what}")
+    reader = ClipReader(clip, frames, Views(1, 1))
+    for item in reader.read_all(np.random.default_rng(0).permutation(paths).tolist()):
+        if isinstance(item, Unreadable):
+            console.print(f"unreadable: {item.path}: {item.reason}")
+        else:
+            clips.append(item.clips)
         if len(clips) == CALIBRATION + REAL_CLIPS:
             break
     if len(clips) <= CALIBRATION:

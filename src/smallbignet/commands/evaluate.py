@@ -9,7 +9,7 @@ from rich.table import Table
 
 from smallbignet.data.annotations import select_rows
 from smallbignet.data.benchmarks import read_part
-from smallbignet.data.datasets import DataSpec
+from smallbignet.data.source import VideoOptions
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos, write_report
@@ -66,11 +66,11 @@ def evaluate(
     classifier = VideoClassifier(model, device=device or state.device, precision=precision)
     annotations = read_part(data, "val", root or None, path_column, label_column, classifier.config.classes)
     annotations = select_rows(annotations, select, data)
-    spec = DataSpec(filename_tmpl=filename_tmpl, backend=backend)
+    options = VideoOptions(filename_tmpl=filename_tmpl, backend=backend)
     views = views or classifier.config.views
-    classifier.calibrate(annotations.paths, views, backend, filename_tmpl)
+    classifier.calibrate(annotations.paths.tolist(), views, options)
     with bar("evaluate", len(annotations), "videos", visible=state.is_main_process) as progress:
-        result = score_videos(classifier, annotations, views, spec, workers, progress.advance)
+        result = score_videos(classifier, annotations, views, options, workers, progress.advance)
     if state.is_main_process:
         if scores:
             save_scores(result, scores)

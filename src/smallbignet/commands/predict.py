@@ -7,19 +7,9 @@ from dataclasses import asdict, dataclass
 from rich.table import Column, Table
 
 from smallbignet.data.annotations import find_files
-from smallbignet.errors import VideoError
-from smallbignet.inference.classifier import Prediction, VideoClassifier
+from smallbignet.inference.classifier import Answer, VideoClassifier
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.memory import keep_memory
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a file got: predictions, best first, or the reason why it could not be read."""
-
-    path: str
-    predictions: list[Prediction]
-    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,12 +50,10 @@ def predict(
     answers = []
     with bar("predict", len(paths), "videos") as progress:
         classifier.calibrate(paths, views)
-        for path, answer in zip(paths, classifier.predict_all(paths, top, views), strict=True):
-            if isinstance(answer, VideoError):
-                answers.append(Answer(path, [], answer.what))
-                console.print(f"unreadable: {path}: {answer.what}")
-            else:
-                answers.append(Answer(path, answer))
+        for answer in classifier.predict_all(paths, top, views):
+            answers.append(answer)
+            if answer.error:
+                console.print(f"unreadable: {answer.path}: {answer.error}")
             progress.advance()
     return Answers(answers)
 

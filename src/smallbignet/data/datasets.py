@@ -1,15 +1,16 @@
-"""Annotations in, torch data sets out: random clips to train on, all views of each video to test with.
+"""Random clips to train on, and the loader that reads them, or anything else, in worker processes.
 
-Workers open, read and close a video by themselves and ship uint8. A sample is a pure function of (seed, epoch, index), so the
+Workers open, read and close a video by themselves and return uint8. A training clip depends on (seed, epoch, row) alone, so the
 same seed gives the same batches with any number of workers or processes, and from any point of a run.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,14 +19,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from smallbignet.data.annotations import Annotations, read_classes, select_rows, split
 from smallbignet.data.benchmarks import find_part, read_part
-from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips, sample_train_clip
-from smallbignet.data.transforms import NO_AUGMENT, AugmentSpec, InputSpec, train_crop, view_crops
-from smallbignet.data.video import open_video
+from smallbignet.data.frames import Unreadable
+from smallbignet.data.sampling import ClipSpec, sample_train_clip
+from smallbignet.data.source import VideoOptions
+from smallbignet.data.transforms import NO_AUGMENT, AugmentSpec, InputSpec, train_crop
 from smallbignet.errors import SmallBigError, VideoError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class DataSpec:
+class DataSpec(VideoOptions):
     """Where the videos and their labels are, and how they are split.
 
     Attributes:
@@ -43,8 +47,6 @@ class DataSpec:
         path_column: of a .csv.
         label_column: of a .csv.
         classes: file with one class name a line, in the order of the class indices; or kinetics400, ssv1 or ssv2.
-        filename_tmpl: names of the frames in a frame folder, such as "img_{:05d}.jpg"; where empty, found out.
-        backend: "auto" (PyAV), "pyav" or "torchcodec".
         max_unreadable: share of the training videos that may be unreadable before the run stops.
     """
 
@@ -59,8 +61,6 @@ class DataSpec:
     path_column: str = "path"
     label_column: str = "label"
     classes: str = ""
-    filename_tmpl: str = ""
-    backend: str = "auto"
     max_unreadable: float = 0.1
 
 
@@ -95,58 +95,61 @@ def _read(spec: DataSpec, source: str, part: str, classes: Sequence[str] | None 
 
 @dataclass
 class Batch:
-    """Some videos' clips as a loader delivers them.
+    """Clips to train on.
 
     Attributes:
-        clips: uint8 (N, T, C, H, W), the views of one video one after the other; in memory a pixel's colours lie side by side,
-            as resizing leaves them and `to_input` takes them.
-        labels: (B,) int64, one a video.
-        rows: (B,) int64, the videos' places in the annotations.
-        unreadable: (row, reason) of files that could not be read; not among `rows`.
+        clips: uint8 NTHWC (N, T, H, W, C).
+        labels: (N,) int64.
+        rows: (N,) int64, the videos' places in the annotations.
+        unreadable: videos that should have been among these, and were replaced.
     """
 
-    clips: Tensor | None
+    clips: Tensor
     labels: Tensor
     rows: Tensor
-    unreadable: list[tuple[int, str]] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
 
     @classmethod
     def collate(cls, samples: Sequence[Batch]) -> Batch:
-        """One batch of several."""
-        clips = [s.clips.movedim(2, -1) for s in samples if s.clips is not None]
+        """Joins several batches to one."""
         return cls(
-            (torch.cat(clips) if len(clips) > 1 else clips[0]).movedim(-1, 2) if clips else None,
-            torch.cat([s.labels for s in samples]),
-            torch.cat([s.rows for s in samples]),
-            [fault for s in samples for fault in s.unreadable],
+            torch.cat([sample.clips for sample in samples]),
+            torch.cat([sample.labels for sample in samples]),
+            torch.cat([sample.rows for sample in samples]),
+            [video for sample in samples for video in sample.unreadable],
         )
 
     def pin_memory(self) -> Batch:
-        return Batch(self.clips.pin_memory() if self.clips is not None else None, self.labels, self.rows, self.unreadable)
+        """The same in memory that a GPU copies from while it computes. PyTorch's loader calls this."""
+        return replace(self, clips=self.clips.pin_memory())
 
 
-class TrainClips(Dataset):
-    """Random clips: item (epoch, index) is a batch of one clip (1, T, C, size, size).
+class TrainClips:
+    """Random clips of labelled videos: item (epoch, row) is a batch of one clip, (1, T, size, size, 3).
 
-    A file that can't be read is replaced by another of the split, drawn from the same seed, and named in `unreadable`. Where
-    none can be read, that is a VideoError.
+    A video that can't be read is replaced by another, drawn from the same seed, and named in `unreadable`.
 
     Raises:
-        SmallBigError: `augment.flip_pairs` don't fit the classes, or are given though `frames` says not to flip.
+        SmallBigError: `augment.flip_pairs` don't fit the classes, or are given though `input_spec` says not to flip.
+        VideoError: by an item, where none of the videos can be read.
     """
 
     def __init__(
         self,
         annotations: Annotations,
         clip: ClipSpec,
-        frames: InputSpec,
-        data: DataSpec,
+        input_spec: InputSpec,
+        options: VideoOptions,
         seed: int = 0,
         augment: AugmentSpec = NO_AUGMENT,
     ):
-        self.annotations, self.clip, self.frames, self.data = annotations, clip, frames, data
-        self.seed, self.augment = seed, augment
-        self.mirrored_labels = augment.mirrored_labels(len(annotations.classes), frames.flip)
+        self.annotations = annotations
+        self.clip = clip
+        self.input_spec = input_spec
+        self.options = options
+        self.seed = seed
+        self.augment = augment
+        self.mirrored_labels = augment.mirrored_labels(len(annotations.classes), input_spec.flip)
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -154,76 +157,38 @@ class TrainClips(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, wanted = key
         rng = np.random.default_rng([self.seed, epoch, wanted])
-        unreadable: list[tuple[int, str]] = []
+        unreadable: list[Unreadable] = []
         for row in self._candidates(wanted, rng):
             seed = int(rng.integers(2**62))
+            path = str(self.annotations.paths[row])
             try:
-                clip, label = self._read(row, seed)
+                clip, label = self._read(path, int(self.annotations.labels[row]), seed)
                 return Batch(clip[None], torch.tensor([label]), torch.tensor([row]), unreadable)
             except VideoError as error:
-                unreadable.append((row, error.what))
-        what = f"none of the {len(self)} videos could be read; the first: {unreadable[0][1]}"
-        raise VideoError(what, self.annotations.paths[wanted])
+                unreadable.append(Unreadable(path, error.what))
+        what = f"none of the {len(self)} videos could be read; the first: {unreadable[0].reason}"
+        raise VideoError(what, unreadable[0].path)
+
+    def read_batch(self, keys: list[tuple[int, int]]) -> Batch:
+        """The items of some keys as one batch; a worker process of `make_loader` calls this."""
+        return Batch.collate([self[key] for key in keys])
 
     def _candidates(self, wanted: int, rng: np.random.Generator) -> Iterator[int]:
         yield wanted
         yield from (row for row in rng.permutation(len(self)).tolist() if row != wanted)
 
-    def _read(self, row: int, seed: int) -> tuple[Tensor, int]:
+    def _read(self, path: str, label: int, seed: int) -> tuple[Tensor, int]:
         generator = torch.Generator().manual_seed(seed)
-        with open_video(str(self.annotations.paths[row]), self.data.backend, self.data.filename_tmpl) as video:
+        with self.options.open(path) as video:
             frames = video.frames(sample_train_clip(video.num_frames, self.clip, generator).tolist())
-        # a seed of its own: with the same, the crop would go by the clip's place
+        # The crop gets a seed of its own. With the clip's, one place in a video would always get the same crop.
         crop_seed = int(torch.randint(2**62, (), generator=generator))
-        clip, mirrored = train_crop(frames, self.frames, crop_seed, self.augment)
-        label = int(self.annotations.labels[row])
+        clip, mirrored = train_crop(frames, self.input_spec, crop_seed, self.augment)
         return clip, self.mirrored_labels[label] if mirrored else label
 
 
-class TestViews(Dataset):
-    """All views of each video, decoded once: item i is a batch of one video's views (views, T, C, S, S)."""
-
-    __test__ = False  # not a test case, whatever its name says to pytest
-
-    def __init__(self, annotations: Annotations, clip: ClipSpec, frames: InputSpec, views: Views, data: DataSpec):
-        self.annotations, self.clip, self.frames, self.views, self.data = annotations, clip, frames, views, data
-
-    def __len__(self) -> int:
-        return len(self.annotations)
-
-    def __getitem__(self, row: int) -> Batch:
-        try:
-            with open_video(str(self.annotations.paths[row]), self.data.backend, self.data.filename_tmpl) as video:
-                indices = sample_test_clips(video.num_frames, self.clip, self.views.num_clips)
-                clips = read_views(video, indices, self.frames, self.views)
-        except VideoError as error:
-            return Batch(None, torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), [(row, error.what)])
-        return Batch(clips, torch.from_numpy(self.annotations.labels[row : row + 1]), torch.tensor([row]))
-
-
-def read_views(video, indices: np.ndarray, frames: InputSpec, views: Views) -> Tensor:
-    """The crops of a video's clips, every frame decoded and scaled once.
-
-    Args:
-        video: an open video.
-        indices: of its frames, (num_clips, clip_len).
-
-    Returns:
-        uint8 (num_clips * num_crops, clip_len, C, S, S), a clip's crops one after the other.
-    """
-    clips = torch.empty(0)
-    # One frame at a time, so that frames of full size, eighty for ten clips, are never in memory together.
-    for number, frame in video.each(indices.flat):
-        crops = view_crops(frame[None], frames, views).movedim(2, -1)  # (num_crops, 1, S, S, C)
-        if not len(clips):
-            clips = crops.new_empty(indices.shape[0], len(crops), indices.shape[1], *crops.shape[2:])
-        for clip, place in np.argwhere(indices == number):
-            clips[clip, :, place] = crops[:, 0]
-    return clips.flatten(0, 1).movedim(-1, 2)
-
-
 def epoch_batches(num_videos: int, batch_size: int, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
-    """An epoch's batches of (epoch, index), shuffled by (seed, epoch); what doesn't fill a batch is left out.
+    """The keys (epoch, row) of an epoch's batches, shuffled by (seed, epoch). Videos that don't fill a batch are left out.
 
     A set smaller than a batch makes one batch.
     """
@@ -232,35 +197,36 @@ def epoch_batches(num_videos: int, batch_size: int, seed: int, epoch: int) -> li
     return [[(epoch, i) for i in order[start : start + size]] for start in range(0, num_videos - size + 1, size)]
 
 
-def make_loader(dataset: Dataset, batches: Sequence[list], workers: int) -> Iterator[Batch]:
-    """Loads `batches` of the data set's keys in that order.
+def make_loader(read: Callable[[list], T], batches: Sequence[list], workers: int) -> Iterator[T]:
+    """Calls `read` for each of some batches of keys, in worker processes; yields what it returns in the batches' order.
 
     Args:
+        read: a function of one batch of keys.
         workers: processes that read ahead; 0 reads in this one, -1 takes all cores but one (at least 1, at most 16),
             divided among the processes that train on this machine.
 
     Raises:
-        SmallBigError: as a sample raised it, be it in another process.
+        SmallBigError: `read` raised it, in this process or another.
     """
     if workers < 0:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # Linux, others
         cores //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         workers = min(max(cores - 1, 1), 16)
     pin = torch.cuda.is_available()
-    for batch in DataLoader(_Batches(dataset), batch_size=None, sampler=batches, num_workers=workers, pin_memory=pin):
+    for batch in DataLoader(_Calls(read), batch_size=None, sampler=batches, num_workers=workers, pin_memory=pin):
         if isinstance(batch, SmallBigError):
             raise batch
         yield batch
 
 
-class _Batches(Dataset):
-    """Whole batches by their lists of keys. A SmallBigError is handed on, for what a worker raises arrives with a traceback."""
+class _Calls(Dataset):
+    """A function as a data set. A SmallBigError is returned, since one that a worker raises arrives with a traceback in it."""
 
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
+    def __init__(self, read: Callable[[list], Any]):
+        self.read = read
 
-    def __getitem__(self, keys: list) -> Batch | SmallBigError:
+    def __getitem__(self, keys: list) -> Any:
         try:
-            return Batch.collate([self.dataset[key] for key in keys])
+            return self.read(keys)
         except SmallBigError as error:
             return error

@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,6 +24,14 @@ TEMPLATES = [
     for digits in (5, 6, 4, 8, 10)
 ]
 FIRST_FRAMES = frozenset(template.format(number) for template in TEMPLATES for number in (0, 1))
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A video that can't be read, and why."""
+
+    path: str
+    reason: str
 
 
 class Video(ABC):

@@ -1,4 +1,9 @@
-"""Which pixels: torchvision.transforms.v2 on uint8 frames (T, C, H, W) in the workers; float and normalising on the device."""
+"""Which pixels the network is shown: scaling, cropping and augmenting in the workers, normalising on the device.
+
+A video returns frames as uint8 (T, C, H, W), the layout that torchvision's transforms take. A clip is uint8 (T, H, W, C), and
+several are NTHWC: the three colours of a pixel lie side by side in memory. Decoders write them so, resizing is twice as fast on
+that layout, and the networks run on it. Frames are stored like that, too, so no data moves between the two.
+"""
 
 from __future__ import annotations
 
@@ -102,13 +107,13 @@ def _draws_from(seed: int) -> Iterator[None]:
 
 
 def train_crop(frames: Tensor, spec: InputSpec, seed: int, augment: AugmentSpec = NO_AUGMENT) -> tuple[Tensor, bool]:
-    """Scaled, cropped, mirrored and augmented alike for all frames, as `seed` says.
+    """Scales, crops, mirrors and augments all frames of a clip in the same way, which `seed` decides.
 
     Args:
-        frames: uint8 (T, C, H, W).
+        frames: uint8 (T, C, H, W), as a video returns them.
 
     Returns:
-        uint8 (T, C, size, size), and whether it is mirrored.
+        The clip, uint8 (T, size, size, C), and whether it is mirrored.
     """
     low, high = spec.train_short_side
     with _draws_from(seed):
@@ -116,28 +121,37 @@ def train_crop(frames: Tensor, spec: InputSpec, seed: int, augment: AugmentSpec 
         clip = v2.RandomCrop(spec.size)(TF.resize(frames, [side], antialias=True))
         mirrored = bool(torch.rand(()) < 0.5) and spec.flip
         clip = v2.RandAugment(augment.randaugment, augment.magnitude)(TF.horizontal_flip(clip) if mirrored else clip)
-    return clip, mirrored
+    return clip.permute(0, 2, 3, 1), mirrored
 
 
 def view_crops(frames: Tensor, spec: InputSpec, views: Views) -> Tensor:
-    """uint8 (T, C, H, W) -> uint8 (num_crops, T, C, S, S).
+    """Scales frames and cuts out the crops of a test: uint8 (T, C, H, W) -> uint8 (num_crops, T, S, S, C).
 
     One crop: the centre, S = size. Three crops: both ends and the middle of the longer side, S = short_side (Section 6).
     """
     frames = TF.resize(frames, [spec.short_side], antialias=True)
     if views.num_crops == 1:
-        return TF.center_crop(frames, [spec.size, spec.size])[None]
-    side, (height, width) = spec.short_side, frames.shape[-2:]
-    corners = [((height - side) * i // 2, (width - side) * i // 2) for i in range(3)]
-    return torch.stack([TF.crop(frames, top, left, side, side) for top, left in corners])
+        crops = [TF.center_crop(frames, [spec.size, spec.size])]
+    else:
+        side, (height, width) = spec.short_side, frames.shape[-2:]
+        corners = [((height - side) * i // 2, (width - side) * i // 2) for i in range(3)]
+        crops = [TF.crop(frames, top, left, side, side) for top, left in corners]
+    return torch.stack([crop.permute(0, 2, 3, 1) for crop in crops])
 
 
 def to_input(clips: Tensor, spec: InputSpec) -> Tensor:
-    """uint8 (N, T, C, H, W) -> normalised float32 (N, C, T, H, W) in channels_last_3d, on the clips' device."""
+    """Normalises clips for a network, on the clips' device.
+
+    Args:
+        clips: uint8 NTHWC (N, T, H, W, C).
+
+    Returns:
+        float32 NCTHW (N, C, T, H, W) in the memory format channels_last_3d, in which clips are stored already.
+    """
     mean = torch.tensor(spec.mean, device=clips.device).view(1, 3, 1, 1, 1) * 255
     std = torch.tensor(spec.std, device=clips.device).view(1, 3, 1, 1, 1) * 255
-    clips = clips.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
-    return (clips.float() - mean) / std
+    images = clips.contiguous().permute(0, 4, 1, 2, 3)
+    return (images.float() - mean) / std
 
 
 def mix(images: Tensor, labels: Tensor, num_classes: int, spec: AugmentSpec, seed: int) -> tuple[Tensor, Tensor]:

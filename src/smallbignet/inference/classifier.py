@@ -1,33 +1,28 @@
-"""A trained network that answers videos: what `smallbig predict` is in Python."""
+"""A trained network that classifies videos: `smallbig predict` in Python."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from smallbignet.data.datasets import read_views
-from smallbignet.data.sampling import Views, sample_test_clips
+from smallbignet.data.frames import Unreadable
+from smallbignet.data.sampling import Views
+from smallbignet.data.source import VideoOptions
 from smallbignet.data.transforms import to_input
-from smallbignet.data.video import open_video
 from smallbignet.errors import SmallBigError, VideoError, WorkError
+from smallbignet.inference.clips import ClipReader, VideoClips, ahead
 from smallbignet.inference.fuse import fuse
 from smallbignet.models.network import VideoNetwork
 from smallbignet.utils.machine import pick_device
 from smallbignet.weights.directory import ModelConfig, load_config, load_model
 
-VIEWS_AT_ONCE = 8  # per forward pass: enough to fill a processor, little enough for its memory at 256x256
-CLIPS_AT_ONCE = 16  # decoded and held in memory, of one video
-CALIBRATION = 32  # videos on which int8's ranges are measured
+VIEWS_AT_ONCE = 8  # in one forward pass: enough to keep a CPU busy, few enough for its memory at 256x256
+CALIBRATION = 32  # videos that the value ranges of int8 are measured on
 PRECISIONS = ("fp32", "bf16", "int8")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,20 +33,37 @@ class Prediction:
     score: float
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The predictions for one video, best first; or the reason why it could not be read, and no predictions."""
+
+    path: str
+    predictions: list[Prediction]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """The scores of one video, (num_classes,) float32 on the CPU: the mean softmax over its views."""
+
+    path: str
+    scores: Tensor
+
+
 class VideoClassifier:
-    """A network, in its fastest form, with all it takes to answer a video file.
+    """A network in its fastest form, with everything that it needs to classify video files.
 
         classifier = VideoClassifier("runs/mine")
         classifier.predict("clip.mp4", top=3)  # [Prediction(label="fight", score=0.93), ...]
 
     Args:
-        model: what `load_model` reads: a model or run directory, "slow_r50", ...; or a network, which needs a `config` besides.
-            Its answers are those it has now: it is fused (see `fuse`), and not looked at again.
+        model: what `load_model` reads: a model or run directory, "slow_r50", ...; or a network, which also needs a `config`.
+            The network is copied in its fused form (see `fuse`): later changes to it have no effect.
         device: "cpu", "cuda", ...; a GPU where there is one if not given.
-        precision: "fp32"; "bf16", faster where the device has it; "int8", on a processor, which takes `calibrate` first.
+        precision: "fp32"; "bf16", faster where the device supports it; "int8", on a CPU, after `calibrate`.
 
     Raises:
-        SmallBigError: no such model, an unknown precision, int8 on another device.
+        SmallBigError: no such model, an unknown precision, int8 on another device than a CPU.
     """
 
     def __init__(
@@ -65,116 +77,127 @@ class VideoClassifier:
             raise SmallBigError(f"precision must be one of {', '.join(PRECISIONS)}", precision)
         self.device = pick_device(device)
         if precision == "int8" and self.device.type != "cpu":
-            raise SmallBigError("int8 runs on a processor: device cpu", self.device)
+            raise SmallBigError("int8 needs a CPU: choose the device cpu", self.device)
         if isinstance(model, VideoNetwork):
             if config is None:
-                raise SmallBigError("a network alone has no class names: give its config too")
-            self.config, model = config, model.to(self.device).eval()
+                raise SmallBigError("a network alone has no class names: give its config, too")
+            self.config = config
+            model = model.to(self.device).eval()
         else:
-            self.config, model = load_config(model), load_model(model, self.device)
-        int8 = precision == "int8"
-        self.network: nn.Module = model if int8 else fuse(model, torch.bfloat16 if precision == "bf16" else torch.float32)
-        self.is_ready = not int8
+            self.config = load_config(model)
+            model = load_model(model, self.device)
+        self.is_ready = precision != "int8"
+        self.network: nn.Module = model
+        if self.is_ready:
+            self.network = fuse(model, torch.bfloat16 if precision == "bf16" else torch.float32)
 
-    def calibrate(self, paths: Iterable[str], views: str = "auto", backend: str = "auto", filename_tmpl: str = "") -> None:
-        """Measures where int8's ranges lie, on the middle views of up to 32 of the videos; nothing in other precisions.
+    def reader(self, views: str, options: VideoOptions = VideoOptions()) -> ClipReader:
+        """What reads videos for this network.
 
         Args:
-            views: those to come, such as "10x3"; crops of 3 are larger, and int8 is made for one size.
+            views: clips x crops, such as "10x3"; "auto" for the model's own, with more clips for long videos where the clips
+                are dense.
 
         Raises:
-            WorkError: none of them can be read.
+            SmallBigError: views of another form.
+        """
+        covering = views == "auto"
+        wanted = Views.parse(self.config.views if covering else views)
+        return ClipReader(self.config.clip, self.config.input, wanted, covering, options)
+
+    def calibrate(self, paths: Iterable[str], views: str = "auto", options: VideoOptions = VideoOptions()) -> None:
+        """Measures the value ranges for int8 on the middle views of up to 32 of the videos; other precisions need nothing.
+
+        Args:
+            views: those that will be scored, such as "10x3": three crops are larger than one, and int8 has one size.
+
+        Raises:
+            WorkError: none of the videos can be read.
             SmallBigError: OpenVINO or NNCF isn't installed.
         """
         if self.is_ready:
             return
-        paths, clips, fault = list(paths), [], ""
-        crops = Views(1, Views.parse(self.config.views if views == "auto" else views).num_crops)
-        for path in paths[:: max(len(paths) // CALIBRATION, 1)][:CALIBRATION]:
-            try:
-                with open_video(path, backend, filename_tmpl) as video:
-                    middle = sample_test_clips(video.num_frames, self.config.clip, 1)
-                    clips.append(read_views(video, middle, self.config.input, crops)[crops.num_crops // 2][None])
-            except VideoError as error:
-                fault = fault or error.what
+        paths = list(paths)
+        num_crops = self.reader(views).views.num_crops
+        reader = self.reader(f"1x{num_crops}", options)
+        items = list(reader.read_all(paths[:: max(len(paths) // CALIBRATION, 1)][:CALIBRATION]))
+        clips = [item.clips[num_crops // 2] for item in items if isinstance(item, VideoClips)]
         if not clips:
-            raise WorkError(f"int8 takes videos to measure ranges on, and none could be read: {fault}", paths[0])
+            fault = next(item for item in items if isinstance(item, Unreadable))
+            raise WorkError(f"int8 needs videos to measure value ranges on, and none could be read: {fault.reason}", fault.path)
         from smallbignet.inference.int8 import quantize
 
-        self.network, self.is_ready = quantize(self.network, to_input(torch.cat(clips), self.config.input)), True
+        self.network = quantize(self.network, to_input(torch.stack(clips), self.config.input))
+        self.is_ready = True
 
     @torch.inference_mode()
     def scores(self, clips: Tensor) -> Tensor:
-        """Softmax scores (N, num_classes), float32 on the CPU, of clips: uint8 (N, T, C, H, W).
+        """Softmax scores of clips.
+
+        Args:
+            clips: uint8 NTHWC (N, T, H, W, C).
+
+        Returns:
+            float32 (N, num_classes), on the CPU.
 
         Raises:
             SmallBigError: int8 without `calibrate`.
         """
         if not self.is_ready:
-            raise SmallBigError("int8 takes `calibrate` on some videos first")
+            raise SmallBigError("int8 needs `calibrate` on some videos first")
         chunks = []
         for chunk in clips.split(VIEWS_AT_ONCE):
             images = to_input(chunk.to(self.device, non_blocking=True), self.config.input)
             chunks.append(self.network(images).softmax(1).cpu())
         return torch.cat(chunks)
 
-    def predict(self, path: str | Path, top: int = 5, views: str = "auto") -> list[Prediction]:
-        """The `top` classes of a video file (or a folder of frames), best first.
+    def score_videos(self, batches: Iterable[Sequence[VideoClips | Unreadable]]) -> Iterator[VideoScores | Unreadable]:
+        """Scores videos as they are read: one result for each video, in the order in which they come.
 
         Args:
-            views: clips x crops, such as "10x3"; "auto" is the model's own, see `covering_views`.
+            batches: what a `ClipReader` returns, in portions whose clips are scored together.
+        """
+        parts: list[Tensor] = []  # the scores of a video's views so far
+        for batch in batches:
+            clips = [item.clips for item in batch if isinstance(item, VideoClips)]
+            scores = iter(self.scores(torch.cat(clips)).split([len(part) for part in clips]) if clips else ())
+            for item in batch:
+                if isinstance(item, Unreadable):
+                    parts = []
+                    yield item
+                    continue
+                parts.append(next(scores))
+                if item.is_last:
+                    yield VideoScores(item.path, torch.cat(parts).mean(0))
+                    parts = []
+
+    def predict(
+        self, path: str | Path, top: int = 5, views: str = "auto", options: VideoOptions = VideoOptions()
+    ) -> list[Prediction]:
+        """The `top` classes of a video file, or of a folder of frames, best first.
+
+        Args:
+            views: clips x crops, such as "10x3"; "auto" for the model's own, see `covering_views`.
+            options: how the video is opened.
 
         Raises:
-            VideoError: the file can't be read.
+            VideoError: the video can't be read.
             SmallBigError: views of another form.
         """
-        (answer,) = self.predict_all([path], top, views)
-        if isinstance(answer, VideoError):
-            raise answer
-        return answer
+        (answer,) = self.predict_all([path], top, views, options)
+        if answer.error:
+            raise VideoError(answer.error, answer.path)
+        return answer.predictions
 
     def predict_all(
-        self, paths: Iterable[str | Path], top: int = 5, views: str = "auto"
-    ) -> Iterator[list[Prediction] | VideoError]:
-        """What `predict` answers or raises for each; the next views are read while the network works on these."""
-        scores: list[Tensor] = []
-        for item in ahead(self._read(paths, views)):
-            if isinstance(item, Tensor):
-                scores.append(self.scores(item))
+        self, paths: Iterable[str | Path], top: int = 5, views: str = "auto", options: VideoOptions = VideoOptions()
+    ) -> Iterator[Answer]:
+        """What `predict` returns or raises for each video, while the next views are read."""
+        items = self.reader(views, options).read_all(map(str, paths))
+        for result in self.score_videos([item] for item in ahead(items)):
+            if isinstance(result, Unreadable):
+                yield Answer(result.path, [], result.reason)
                 continue
-            if item is not None:
-                yield item
-            else:
-                best = torch.cat(scores).mean(0).topk(min(top, len(self.config.classes)))
-                pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-                yield [Prediction(self.config.classes[i], score) for score, i in pairs]
-            scores = []
-
-    def _read(self, paths: Iterable[str | Path], views: str) -> Iterator[Tensor | VideoError | None]:
-        """Of each video the views, a few clips in memory at a time, however long it is; then None, or what is wrong with it."""
-        for path in paths:
-            try:
-                with open_video(path) as video:
-                    shown = covering_views(video.num_frames, self.config) if views == "auto" else Views.parse(views)
-                    indices = sample_test_clips(video.num_frames, self.config.clip, shown.num_clips)
-                    for some in np.split(indices, range(CLIPS_AT_ONCE, len(indices), CLIPS_AT_ONCE)):
-                        yield read_views(video, some, self.config.input, shown)
-                yield None
-            except VideoError as error:
-                yield error
-
-
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The items, each made by a thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as executor:
-        pending = deque([executor.submit(next, items, executor)])  # the executor, which is no item, stands for the end
-        while (item := pending.popleft().result()) is not executor:
-            pending.append(executor.submit(next, items, executor))
-            yield item  # type: ignore[misc]
-
-
-def covering_views(num_frames: int, config: ModelConfig) -> Views:
-    """The model's own views, with as many more clips as it takes for dense clips to leave no gap in a long video."""
-    views, clip = Views.parse(config.views), config.clip
-    gapless = -(-num_frames // clip.span) if clip.sampling == "dense" else 1
-    return Views(max(views.num_clips, gapless), views.num_crops)
+            best = result.scores.topk(min(top, len(self.config.classes)))
+            pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            yield Answer(result.path, [Prediction(self.config.classes[i], score) for score, i in pairs])

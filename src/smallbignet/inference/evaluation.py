@@ -5,54 +5,56 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from torchmetrics.functional.classification import multiclass_confusion_matrix, multiclass_stat_scores
 
 from smallbignet.data.annotations import Annotations
-from smallbignet.data.datasets import DataSpec, TestViews, make_loader
-from smallbignet.data.sampling import Views
+from smallbignet.data.datasets import make_loader
+from smallbignet.data.frames import Unreadable
+from smallbignet.data.source import VideoOptions
 from smallbignet.errors import WorkError
-from smallbignet.inference.classifier import VideoClassifier
+from smallbignet.inference.classifier import VIEWS_AT_ONCE, VideoClassifier, VideoScores
 from smallbignet.utils import plots
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of every video that could be read, and what follows from them.
+    """The scores of every video that could be read, and what follows from them.
 
     Attributes:
         videos: (N,) of str, paths as the data set gives them.
         labels: (N,) int64.
         scores: (N, num_classes) float32, mean softmax over the views.
         classes: class names in the order of the scores.
-        unreadable: (path, reason) of the others.
-        views: clips x crops.
+        unreadable: the videos that could not be read.
+        views: clips x crops, such as "10x3".
     """
 
     videos: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
     classes: list[str]
-    unreadable: list[tuple[str, str]]
+    unreadable: list[Unreadable]
     views: str
 
     def accuracy(self, k: int = 1) -> float:
         """Share of the videos whose label is among the k best scores, 0 to 1."""
-        k = min(k, len(self.classes))
-        scores, labels = torch.from_numpy(self.scores), torch.from_numpy(self.labels)
-        right, *_, all_of_them = multiclass_stat_scores(scores, labels, len(self.classes), average="micro", top_k=k).tolist()
-        return right / all_of_them
+        scores = torch.from_numpy(self.scores)
+        # of equal scores, argmax takes the first, as the confusion matrix does; topk takes any
+        best = scores.topk(min(k, len(self.classes))).indices if k > 1 else scores.argmax(1, keepdim=True)
+        right = (best == torch.from_numpy(self.labels)[:, None]).sum().item()
+        return right / len(self.labels)
 
     def confusion(self) -> np.ndarray:
-        """(num_classes, num_classes) of int: row label, column answer."""
-        scores, labels = torch.from_numpy(self.scores), torch.from_numpy(self.labels)
-        return multiclass_confusion_matrix(scores, labels, len(self.classes)).numpy()
+        """How often videos of each class got each answer: (num_classes, num_classes) int64, one row per label."""
+        n = len(self.classes)
+        return np.bincount(self.labels * n + self.scores.argmax(1), minlength=n * n).reshape(n, n)
 
     def per_class(self) -> list[dict]:
         """Name, number of videos and accuracy (None without videos) of each class."""
@@ -64,7 +66,7 @@ class Evaluation:
         ]
 
     def loss(self) -> float:
-        """Mean negative log of the label's score."""
+        """Mean negative logarithm of the label's score."""
         own = self.scores[np.arange(len(self.labels)), self.labels]
         return float(-np.log(np.maximum(own, 1e-12)).mean())
 
@@ -74,7 +76,7 @@ class Evaluation:
         accuracies = [row["accuracy"] for row in per_class if row["accuracy"] is not None]
         return {
             "videos": len(self.videos),
-            "unreadable": [{"path": path, "reason": reason} for path, reason in self.unreadable],
+            "unreadable": [asdict(video) for video in self.unreadable],
             "views": self.views,
             "top1": self.accuracy(1),
             "top5": self.accuracy(5),
@@ -89,40 +91,40 @@ def score_videos(
     classifier: VideoClassifier,
     annotations: Annotations,
     views: str,
-    data: DataSpec,
+    options: VideoOptions,
     workers: int,
     advance: Callable[[int], object] = lambda count: None,
 ) -> Evaluation:
-    """Scores of all videos, on all processes, each video once: the same numbers with any number of processes.
+    """Scores labelled videos on all processes, each video once: the numbers don't depend on the number of processes.
 
     Args:
+        views: clips x crops, such as "10x3".
+        workers: processes that read videos; see `make_loader`.
         advance: called with the number of videos done since the last call, by this process times the number of processes.
 
     Raises:
         WorkError: no video could be read.
     """
     state = PartialState()
-    shown, config = Views.parse(views), classifier.config
-    dataset = TestViews(annotations, config.clip, config.input, shown, data)
-    at_once = max(1, 8 // (shown.num_clips * shown.num_crops))
+    reader = classifier.reader(views, options)
+    at_once = max(1, VIEWS_AT_ONCE // (reader.views.num_clips * reader.views.num_crops))
     rows = range(len(annotations))
-    batches = [list(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
-    found: list[tuple[int, np.ndarray]] = []
-    faults: list[tuple[int, str]] = []
-    for batch in make_loader(dataset, batches[state.process_index :: state.num_processes], workers):
-        faults += batch.unreadable
-        if batch.clips is not None:
-            scores = classifier.scores(batch.clips).unflatten(0, (len(batch.rows), -1)).mean(1).numpy()
-            found += zip(batch.rows.tolist(), scores, strict=True)
-        advance((len(batch.rows) + len(batch.unreadable)) * state.num_processes)
-    found, faults = gather_object(found), gather_object(faults)
-    if not found:
-        raise WorkError(f"none of the {len(annotations)} videos could be read; the first: {faults[0][1]}", annotations.paths[0])
-    found.sort(key=lambda pair: pair[0])
-    kept = np.array([row for row, _ in found])
-    unreadable = [(str(annotations.paths[row]), reason) for row, reason in sorted(faults)]
-    scores = np.stack([scores for _, scores in found])
-    return Evaluation(annotations.paths[kept], annotations.labels[kept], scores, config.classes, unreadable, str(shown))
+    batches = [rows[start : start + at_once] for start in rows[::at_once]][state.process_index :: state.num_processes]
+    loader = make_loader(reader.read_batch, [annotations.paths[batch].tolist() for batch in batches], workers)
+    results: list[tuple[int, VideoScores | Unreadable]] = []
+    for row, result in zip(chain.from_iterable(batches), classifier.score_videos(loader), strict=True):
+        results.append((row, result))
+        advance(state.num_processes)
+    results = sorted(gather_object(results), key=lambda pair: pair[0])
+    scored = {row: result.scores.numpy() for row, result in results if isinstance(result, VideoScores)}
+    unreadable = [result for _, result in results if isinstance(result, Unreadable)]
+    if not scored:
+        raise WorkError(
+            f"none of the {len(annotations)} videos could be read; the first: {unreadable[0].reason}", unreadable[0].path
+        )
+    kept = annotations.subset(np.array(list(scored)))
+    scores = np.stack(list(scored.values()))
+    return Evaluation(kept.paths, kept.labels, scores, classifier.config.classes, unreadable, str(reader.views))
 
 
 def write_report(result: Evaluation, folder: Path) -> None:

@@ -167,13 +167,12 @@ class Trainer:
         batches = epoch_batches(len(self.train_set), self.optim.batch_size, self.run_spec.seed, self.progress.epoch)
         mine = [batch[process::processes] for batch in batches[self.progress.batch :]]
         keys = [batch[part::parts] for batch in mine for part in range(parts)]
-        loader = iter(make_loader(self.clips, keys, self.run_spec.workers))
+        loader = iter(make_loader(self.clips.read_batch, keys, self.run_spec.workers))
         for _ in mine:
             yield [next(loader) for _ in range(parts)]
 
     def _step(self, batch: Batch, seed: int) -> Tensor:
         """Forward, backward and, with a batch's last part, an update; answers [loss summed, correct, clips]."""
-        assert batch.clips is not None  # unreadable files are replaced
         labels = batch.labels.to(self.accelerator.device, non_blocking=True)
         images = to_input(batch.clips.to(self.accelerator.device, non_blocking=True), self.config.input)
         images, targets = mix(images, labels, len(self.train_set.classes), self.config.augment, seed)
@@ -198,11 +197,10 @@ class Trainer:
         return seed
 
     def _note_unreadable(self, batch: Batch) -> None:
-        for row, reason in batch.unreadable:
-            path = str(self.train_set.paths[row])
-            if path not in self.progress.unreadable:
-                self.progress.unreadable[path] = reason
-                console.print(f"unreadable, replaced by another video: {path}: {reason}")
+        for video in batch.unreadable:
+            if video.path not in self.progress.unreadable:
+                self.progress.unreadable[video.path] = video.reason
+                console.print(f"unreadable, replaced by another video: {video.path}: {video.reason}")
 
     def _check(self, totals: Tensor) -> None:
         """Collects what all processes have seen, and stops all of them where it makes no sense to go on."""
@@ -247,7 +245,8 @@ class Trainer:
         """Scores the validation videos, keeps the model if it is the best, and answers the figures in words."""
         progress, spec = self.progress, self.run_spec
         val = self._score(model, spec.val_views)
-        progress.last, progress.val_videos, progress.val_unreadable = val.accuracy(), len(val.videos), dict(val.unreadable)
+        progress.last, progress.val_videos = val.accuracy(), len(val.videos)
+        progress.val_unreadable = {video.path: video.reason for video in val.unreadable}
         if progress.last > progress.best[0]:
             progress.best = (progress.last, epoch)
             if self.is_main:
