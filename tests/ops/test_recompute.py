@@ -1,4 +1,4 @@
-"""What is computed again in the backward pass is not kept, and gives the same bits."""
+"""What the backward pass computes again is not kept, and has the same bits."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ class Unit(nn.Module):
         self.bn, self.bn_big = nn.BatchNorm3d(8), nn.BatchNorm3d(8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        last = torch.channels_last_3d  # which a convolution on one thread drops
+        last = torch.channels_last_3d  # on one thread a convolution changes the memory format
         small, big = (self.conv(view).contiguous(memory_format=last) for view in max_views(x, (1, 3, 3)))
         return norm_relu(small, self.bn, big, self.bn_big, relu=True)
 
@@ -44,6 +44,15 @@ def test_same_gradients_and_less_memory(device):
         gradients.append(torch.autograd.grad(y.square().sum(), list(units.parameters())))
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
     assert alive == [[True, True], [False, False]]
+
+
+def test_a_forward_pass_without_a_backward_pass_leaves_nothing_behind():
+    x = torch.ones(4, requires_grad=True)
+    with recompute():
+        y = x.sigmoid()  # an operation that saves its own result
+    result = weakref.ref(y)
+    del y
+    assert result() is None
 
 
 def test_on_a_gpu_a_clip_of_the_papers_network_takes_half_of_plains_memory():

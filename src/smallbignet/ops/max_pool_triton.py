@@ -12,8 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from smallbignet.ops.max_pool import Window
-
+Window = tuple[int | None, int, int]  # as in `max_pool.py`, which imports this module
 BLOCK = 1024  # elements per program
 
 
