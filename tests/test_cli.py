@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
 from smallbignet.cli import VERBS, main
 
@@ -65,48 +64,8 @@ def test_nothing_is_squeezed_into_a_pipe(capsys, monkeypatch):
     assert "│ 2d, 2d+extra, 3d+extra, 3d+extra │" in capsys.readouterr().out
 
 
-def test_a_model_is_not_converted_again(run, tmp_path, capsys):
-    for given in (run, run / "best", run / "best" / "model.safetensors"):
-        assert main(["convert", str(given), str(tmp_path / "out"), "--network", "res50"]) == 2
-        assert "this is a model directory already" in capsys.readouterr().err
-
-
 def test_models_as_json(capsys):
     assert main(["models", "smallbig_r*", "--clip", "4x112", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert list(answer["networks"]) == ["smallbig_r23", "smallbig_r50", "smallbig_r101"]
     assert answer["networks"]["smallbig_r50"]["params"] == 32_292_816
-
-
-def test_convert_makes_a_model_directory_that_predicts(tmp_path, clips, capsys):
-    from smallbignet import create_model
-    from smallbignet.weights.adapter import rename
-    from smallbignet.weights.official import RULES
-
-    model = create_model("c2d_r50", 3)
-    theirs = {}
-    for key in [
-        "conv1.weight",
-        "fc.weight",
-        "fc.bias",
-        *(f"bn1.{n}" for n in ("weight", "bias", "running_mean", "running_var")),
-    ]:
-        theirs[key] = model.state_dict()[next(iter(rename({key: 0}, RULES)))]
-    for stage, depth in enumerate((3, 4, 6, 3), 1):
-        for block in range(depth):
-            place = f"layer{stage}.{block}"
-            parts = [f"{place}.conv{i}.weight" for i in (1, 2, 3)]
-            parts += [f"{place}.bn{i}.{n}" for i in (1, 2, 3) for n in ("weight", "bias", "running_mean", "running_var")]
-            if block == 0:
-                parts += [f"{place}.downsample.0.weight"]
-                parts += [f"{place}.downsample.1.{n}" for n in ("weight", "bias", "running_mean", "running_var")]
-            for key in parts:
-                theirs[key] = model.state_dict()[next(iter(rename({key: 0}, RULES)))]
-    torch.save({"state_dict": {f"module.{key}": value for key, value in theirs.items()}}, tmp_path / "their.pth")
-    (tmp_path / "names.txt").write_text("a\nb\nc\n")
-    words = ["convert", str(tmp_path / "their.pth"), str(tmp_path / "model"), "--source", "official", "--network", "res50"]
-    assert main([*words, "--classes", str(tmp_path / "names.txt"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["tensors"] == len(theirs) == 267
-    video = min(clips.glob("val/*/*.mp4"))
-    assert main(["predict", str(tmp_path / "model"), str(video), "--views", "1x1", "--top", "1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["predictions"][0]["label"] in "abc"

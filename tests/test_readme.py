@@ -9,7 +9,7 @@ import pytest
 from smallbignet import cli
 from smallbignet.arguments import parse_call
 from smallbignet.models.complexity import complexity
-from smallbignet.models.zoo import SLOWFAST, create_model, list_models
+from smallbignet.models.zoo import SLOWFAST, build_model, list_models
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,8 +23,8 @@ def test_commands_parse(command):
     from importlib import import_module
 
     verb, *words = shlex.split(command)[1:]
-    module, function = cli.VERBS[verb].function.split(":")
-    parse_call(getattr(import_module(f"smallbignet.{module}"), function), f"smallbig {verb}", cli.VERBS[verb], words)
+    function = getattr(import_module(f"smallbignet.commands.{verb}"), verb)
+    parse_call(function, f"smallbig {verb}", cli.VERBS[verb], words)
 
 
 def test_the_main_verbs_are_shown():
@@ -33,7 +33,7 @@ def test_the_main_verbs_are_shown():
 
 @pytest.mark.parametrize("name", list_models())
 def test_the_networks_figures(name):
-    cost = complexity(lambda: create_model(name), clip_len=8 * SLOWFAST.get(name, {}).get("alpha", 1))
+    cost = complexity(lambda: build_model(name), clip_len=8 * SLOWFAST.get(name, {}).get("alpha", 1))
     row = next(line for line in README.splitlines() if line.startswith("|") and re.search(rf"`{name}`", line))
     assert f"{cost.params / 1e6:.2f}" in row
     assert f"{cost.macs / 1e9:.2f}" in row or f"{cost.conv_macs / 1e9:.2f}" in row

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from smallbignet.inference.fuse import fuse
     from smallbignet.models.complexity import complexity
     from smallbignet.models.smallbig import BlockSpec, SmallBigNet
-    from smallbignet.models.zoo import block_spec, create_model, list_models
+    from smallbignet.models.zoo import block_spec, list_models
     from smallbignet.training.settings import load_recipe
     from smallbignet.version import __version__
-    from smallbignet.weights.directory import load_config, load_model, save_model
+    from smallbignet.weights.directory import save_model
+    from smallbignet.weights.load import create_model, load_config, load_model
 
 _NAMES_OF = {
     "commands.evaluate": ["evaluate"],
@@ -32,10 +33,11 @@ _NAMES_OF = {
     "inference.fuse": ["fuse"],
     "models.complexity": ["complexity"],
     "models.smallbig": ["BlockSpec", "SmallBigNet"],
-    "models.zoo": ["block_spec", "create_model", "list_models"],
+    "models.zoo": ["block_spec", "list_models"],
     "training.settings": ["load_recipe"],
     "version": ["__version__"],
-    "weights.directory": ["load_config", "load_model", "save_model"],
+    "weights.directory": ["save_model"],
+    "weights.load": ["create_model", "load_config", "load_model"],
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 __all__ = sorted(_MODULE_OF)

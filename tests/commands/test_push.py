@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
-from smallbignet import SmallBigError, cli, create_model, load_model
+from smallbignet import SmallBigError, cli, create_model, load_config, load_model, save_model
 from smallbignet.arguments import parse_call
 from smallbignet.commands.push import model_card, push, show
-from smallbignet.weights.directory import ModelConfig, load_config, save_model
+from smallbignet.weights.directory import ModelConfig
 
 
 @pytest.fixture

@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from smallbignet import SmallBigError
-from smallbignet.weights.mmaction2 import from_mmaction2
+from smallbignet.weights.sources import adapt, find_checkpoint
+
+
+def from_mmaction2(state, network, file=""):
+    return adapt(state, find_checkpoint("mmaction2", network), file)
 
 
 def theirs(state, shifted=False):
@@ -37,7 +41,7 @@ def test_the_layout_is_mmaction2s(frame_net):
 
 def test_tsn(frame_net, tsn):
     model, how = from_mmaction2(theirs(frame_net.state_dict()), "tsn_r50")
-    assert how == {"name": "c2d_r50", "num_classes": 5, "stages": None} and not model.training
+    assert how == {"name": "c2d_r50", "num_classes": 5, "stages": None, "head_window": None} and not model.training
     clip = torch.randn(2, 3, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(model(clip), tsn(clip), rtol=1e-4, atol=1e-4)
@@ -78,7 +82,7 @@ def test_slowonly_sees_the_frames_around_in_its_last_two_stages(frame_net, tsn):
         ("tsn_r50", True, lambda s: None, r"16 unexpected: backbone\.layer1\.0\.conv1\.conv\.net\.weight"),
         ("tsm_r50", False, lambda s: None, r"16 unexpected: backbone\.layer1\.0\.conv1\.conv\.weight"),
         ("slowonly_r50", False, lambda s: None, r"9 of another shape: res4\.0\.unit1\.conv\.weight \(256, 512, 1, 1, 1\)"),
-        ("tin_r50", False, lambda s: None, "those of mmaction2 that convert: tsn_r50, tsm_r50, slowonly_r50"),
+        ("tin_r50", False, lambda s: None, "mmaction2 has tsn_r50, tsm_r50, slowonly_r50"),
     ],
 )
 def test_what_does_not_fit_is_named(frame_net, network, shifted, change, words):

@@ -1,21 +1,21 @@
 """Published networks by name: downloaded and converted once, and what a user sees where that fails."""
 
 import json
-import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from reference import figures, weights
-from smallbignet import SmallBigError, load_config
+from smallbignet import create_model, load_config
 from smallbignet.cli import main
+from smallbignet.data.annotations import read_classes
 from smallbignet.data.synthetic import write_video
 from smallbignet.data.transforms import InputSpec
-from smallbignet.weights import hub, published
-from smallbignet.weights.directory import find_model
-from smallbignet.weights.published import PUBLISHED, Published
-from smallbignet.weights.pytorchvideo import PYTORCHVIDEO
+from smallbignet.models.zoo import NETWORKS
+from smallbignet.weights.published import CHECKPOINTS, PUBLISHED
+from smallbignet.weights.sources import SOURCES
 
 KEYS, _ = figures("pytorchvideo")
 
@@ -32,12 +32,14 @@ def site(tmp_path, monkeypatch, cache):
     """A folder that slow_r50 is published in, as SLOW.pyth."""
     folder = tmp_path / "site"
     folder.mkdir()
-    monkeypatch.setitem(PUBLISHED, "slow_r50", Published((folder / "SLOW.pyth").as_uri(), 74.58, 91.63))
+    record = replace(
+        PUBLISHED["slow_r50"], address=(folder / "SLOW.pyth").as_uri(), input=InputSpec(64, (64, 64), 64)
+    )  # for time
+    monkeypatch.setitem(PUBLISHED, "slow_r50", record)
     return folder
 
 
-def test_predict_downloads_converts_names_its_classes_and_remembers(site, cache, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(published, "INPUT", InputSpec(64, (64, 64), 64))  # for time
+def test_predict_downloads_converts_names_its_classes_and_remembers(site, cache, tmp_path, capsys):
     torch.save({"model_state": weights(KEYS["slow_r50"])}, site / "SLOW.pyth")
     clip = tmp_path / "clip.mp4"
     write_video(clip, np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), np.uint8))
@@ -58,7 +60,7 @@ def test_a_failed_download_says_how_to_do_it_by_hand(site, cache, capsys):
     assert main(["predict", "slow_r50", __file__]) == 1
     err = capsys.readouterr().err
     assert err.startswith("smallbig: error: the download failed") and err.count("\n") == 1
-    assert PUBLISHED["slow_r50"].url in err and str(cache / "checkpoints" / "SLOW.pyth") in err
+    assert PUBLISHED["slow_r50"].address in err and str(cache / "checkpoints" / "SLOW.pyth") in err
     assert "smallbig convert SLOW.pyth DIR --source pytorchvideo --network slow_r50" in err
 
 
@@ -71,15 +73,15 @@ def test_a_damaged_file_is_named_and_no_model_is_left(site, cache, capsys):
     assert not (cache / "smallbignet" / "slow_r50").exists()
 
 
-def test_the_hub_is_asked_for_what_is_no_path(tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "download_model", lambda repo_id: tmp_path / "from_hub" / repo_id)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    assert find_model("org/name") == tmp_path / "from_hub" / "org" / "name"
-    for path in ("runs/mine", "./runs", str(tmp_path / "mine"), "slow_r5"):  # mistyped
-        with pytest.raises(SmallBigError, match=f"no model here.*slow_r50.*{re.escape(path)}"):
-            find_model(path)
+@pytest.mark.parametrize("record", CHECKPOINTS, ids=lambda record: f"{record.source}-{record.name}-{record.network}")
+def test_a_record_names_what_there_is(record):
+    assert record.network in NETWORKS and record.source in {*SOURCES, "torchvision"}
+    create_model(record.network, 5, stages=record.stages, width=8, head_window=record.head_window)
+    assert not record.classes or len(read_classes(record.classes)) == 400
+    assert (record.top1 is None) == (record.address == "")
 
 
-def test_the_table():
-    assert set(PUBLISHED) <= set(PYTORCHVIDEO) and published.ZOO.startswith("https://")
+def test_a_name_stands_for_one_record():
+    names = [(record.source, record.name, record.network) for record in CHECKPOINTS]
+    assert len(names) == len(set(names))
+    assert len(PUBLISHED) == sum(record.address.startswith("https://") for record in CHECKPOINTS) == 6

@@ -5,13 +5,17 @@ import pytest
 import torch
 
 from reference import figures, make_clip, weights
-from smallbignet import SmallBigError, create_model, load_config, load_model
+from smallbignet import SmallBigError, load_config, load_model
 from smallbignet.cli import main
 from smallbignet.training.settings import NetworkSpec
 from smallbignet.training.trainer import build_network
-from smallbignet.weights.pytorchvideo import PYTORCHVIDEO, from_pytorchvideo
+from smallbignet.weights.sources import adapt, find_checkpoint
 
 KEYS, LOGITS = figures("pytorchvideo")
+
+
+def from_pytorchvideo(state, network, file=""):
+    return adapt(state, find_checkpoint("pytorchvideo", network), file)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def test_a_smallbig_network_with_the_published_one_as_its_small_view_answers_the
 def test_training_starts_from_a_published_network(slow_file, slow_state, tmp_path):
     assert main(["convert", str(slow_file), str(tmp_path / "slow"), "--source", "pytorchvideo", "--network", "slow_r50"]) == 0
     start, clip = str(tmp_path / "slow"), torch.randn(1, 3, 2, 64, 64)
-    stages = list(PYTORCHVIDEO["smallbig_r50"][1])
+    stages = list(find_checkpoint("pytorchvideo", "smallbig_r50").stages)
     for spec, classes in (
         (NetworkSpec("smallbig_slowonly_r50", drop_rate=0.0), load_config(start).classes),
         (NetworkSpec("smallbig_r50", stages, drop_rate=0.0), ["a", "b"]),
@@ -94,8 +98,3 @@ def test_another_network_is_refused():
         from_pytorchvideo(state, "slowfast_r50")
     with pytest.raises(SmallBigError, match="slow_r50, slow_4x16_r50"):
         from_pytorchvideo(state, "x3d_m")
-
-
-def test_networks_exist():
-    for name, stages, _ in PYTORCHVIDEO.values():
-        create_model(name, 5, stages=stages, width=8)

@@ -7,7 +7,11 @@ import torch
 
 from smallbignet import SmallBigError
 from smallbignet.weights.adapter import read_checkpoint
-from smallbignet.weights.tsm import from_tsm
+from smallbignet.weights.sources import adapt, find_checkpoint
+
+
+def from_tsm(state, network, file=""):
+    return adapt(state, find_checkpoint("tsm", network), file)
 
 
 def theirs(state):
@@ -31,7 +35,7 @@ def test_a_checkpoint_as_published(frame_net, tsm, tmp_path):
     saved = {"epoch": 50, "arch": "resnet50", "state_dict": state, "best_prec1": torch.tensor(74.1)}
     torch.save(saved, tmp_path / "ckpt.pth.tar")
     model, how = from_tsm(read_checkpoint(tmp_path / "ckpt.pth.tar"), "tsm_r50")
-    assert how == {"name": "tsm_r50", "num_classes": 5, "stages": None} and not model.training
+    assert how == {"name": "tsm_r50", "num_classes": 5, "stages": None, "head_window": None} and not model.training
     clip = torch.randn(2, 3, 4, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(model(clip), tsm(clip), rtol=1e-4, atol=1e-4)
@@ -48,7 +52,7 @@ def unshift(state):
         ("tsm_r50", lambda s: s.pop("new_fc.weight"), r"1 missing: fc\.weight"),
         ("tsm_r50", lambda s: s.update({"base_model.fc.weight": torch.zeros(5, 2048)}), r"unexpected: base_model\.fc\.weight"),
         ("tsm_r50", unshift, r"16 unexpected: base_model\.layer1\.0\.conv1\.weight"),
-        ("tsm_r101", lambda s: None, "this converts: tsm_r50"),
+        ("tsm_r101", lambda s: None, "tsm has tsm_r50"),
     ],
     ids=["missing", "unexpected", "TSN", "network"],
 )

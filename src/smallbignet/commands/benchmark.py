@@ -30,7 +30,7 @@ from smallbignet.timing.variants import CALIBRATION, FLOORS, INFERENCE, RIVALS, 
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.machine import pick_device, processor
 from smallbignet.version import __version__
-from smallbignet.weights.directory import load_config
+from smallbignet.weights.load import load_config
 
 REAL_CLIPS = 60  # that forms are compared on, besides those that int8 is calibrated with
 

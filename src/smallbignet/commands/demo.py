@@ -25,7 +25,7 @@ from smallbignet.errors import SmallBigError
 from smallbignet.inference.classifier import Prediction, VideoClassifier
 from smallbignet.training.settings import load_recipe
 from smallbignet.utils.console import bar, console
-from smallbignet.weights.directory import load_model
+from smallbignet.weights.load import load_model
 
 NETWORKS = {"smallbig": "SmallBig-R23", "parent": "its 2-D parent"}
 CHANGES = {"smallbig": [], "parent": ["--model.stages", "[2d, 2d, 2d, 2d]"]}  # of the recipe

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.complexity import Complexity, complexity, parse_clip
-from smallbignet.models.zoo import NETWORKS, SLOWFAST, create_model, list_models
+from smallbignet.models.zoo import NETWORKS, SLOWFAST, build_model, list_models
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -
     costs = {}
     for name in names:
         alpha = SLOWFAST.get(name, {}).get("alpha", 1)
-        costs[name] = complexity(partial(create_model, name, num_classes), frames * alpha, size)
+        costs[name] = complexity(partial(build_model, name, num_classes), frames * alpha, size)
     return Catalog(clip, costs)
 
 

@@ -15,8 +15,9 @@ from smallbignet.errors import SmallBigError
 from smallbignet.models.zoo import NETWORKS
 from smallbignet.training.run_directory import RunDirectory
 from smallbignet.training.settings import NetworkSpec
-from smallbignet.weights.directory import CONFIG, WEIGHTS, find_model, load_config, load_model
+from smallbignet.weights.directory import CONFIG, WEIGHTS
 from smallbignet.weights.hub import hub_errors
+from smallbignet.weights.load import find_model, load_config, load_model
 
 CARD = "README.md"
 

@@ -11,7 +11,7 @@ import torch
 from rich.console import Group
 from rich.table import Table as RichTable
 
-from smallbignet.models.zoo import create_model
+from smallbignet.models.zoo import build_model
 from smallbignet.paper.tables import HEADINGS, NUMBERS, Row, Table, find_tables
 from smallbignet.training.run_directory import RunDirectory
 from smallbignet.training.settings import load_recipe
@@ -121,8 +121,8 @@ def read_test(runs: Path, recipe: str, views: str) -> dict[str, Any] | None:
 def architecture() -> dict[str, dict[str, str]]:
     """Table 1 of our networks, by layer: blocks of R23 (or R50), and the size of R23's output."""
     with torch.device("meta"), torch.no_grad():
-        small: Any = create_model("c2d_r23").eval()
-        large: Any = create_model("c2d_r50")
+        small: Any = build_model("c2d_r23").eval()
+        large: Any = build_model("c2d_r50")
         stages = {name: (getattr(small, name), getattr(large, name)) for name in ("res2", "res3", "res4", "res5")}
         output: dict[str, str] = {}
 

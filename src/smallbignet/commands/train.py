@@ -10,7 +10,7 @@ from smallbignet.training.distributed import lost_process
 from smallbignet.training.run_directory import TrainReport
 from smallbignet.training.settings import TrainConfig
 from smallbignet.training.trainer import Trainer
-from smallbignet.weights.directory import load_config
+from smallbignet.weights.load import load_config
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:

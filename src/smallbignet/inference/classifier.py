@@ -18,7 +18,8 @@ from smallbignet.inference.clips import ClipReader, VideoClips, ahead
 from smallbignet.inference.fuse import fuse
 from smallbignet.models.network import VideoNetwork
 from smallbignet.utils.machine import pick_device
-from smallbignet.weights.directory import ModelConfig, load_config, load_model
+from smallbignet.weights.directory import ModelConfig
+from smallbignet.weights.load import load_config, load_model
 
 VIEWS_AT_ONCE = 8  # in one forward pass: enough to keep a CPU busy, few enough for its memory at 256x256
 CALIBRATION = 32  # videos that the value ranges of int8 are measured on

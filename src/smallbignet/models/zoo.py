@@ -1,4 +1,4 @@
-"""The named networks: a depth and one block spec a stage. Every row of the paper's Tables 2-9 is a line of text here."""
+"""The named networks: a depth and one block spec for each stage. Every row of the paper's Tables 2-9 is a line of text here."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ SLOWFAST: dict[str, dict[str, Any]] = {
 
 
 def block_spec(name: str | Mapping | BlockSpec) -> BlockSpec:
-    """The block of a name: one of `BLOCKS`, then changes from `CHANGES` behind plus signs, such as "full+avg" or "3d+extra".
+    """The block with a name: one of `BLOCKS`, then changes from `CHANGES` after plus signs, such as "full+avg" or "3d+extra".
 
-    A spec is answered as it is, and one written as a mapping (in a config.json) is read back.
+    A spec is returned as it is; a mapping, as config.json holds one, is read as the fields of a spec.
 
     Raises:
-        SmallBigError: the name isn't known.
+        SmallBigError: the name is unknown.
     """
     if isinstance(name, BlockSpec):
         return name
@@ -88,7 +88,7 @@ def block_spec(name: str | Mapping | BlockSpec) -> BlockSpec:
     return replace(BLOCKS[base], **fields)
 
 
-def create_model(
+def build_model(
     name: str,
     num_classes: int = 400,
     *,
@@ -96,20 +96,20 @@ def create_model(
     width: int = 64,
     drop_rate: float = 0.0,
     head_window: int | None = None,
-    weights: str | None = None,
 ) -> VideoNetwork:
-    """A network by name: (N, 3, T, H, W) -> (N, num_classes), any T, H and W (SlowFast: T a multiple of its alpha).
+    """Builds a network with random weights; `smallbignet.create_model` also loads weights.
+
+    (N, 3, T, H, W) -> (N, num_classes), for any T, H and W (SlowFast: T a multiple of its alpha).
 
     Args:
         name: one of `list_models()`.
         stages: other blocks for res2, res3, res4 and res5: names (see `block_spec`) or specs.
-        width: channels of the first convolution; 64 is the paper's. A multiple of 8.
-        drop_rate: dropout in front of the classifier, in training.
-        head_window: side of the head's pooling window, which published networks may need; see `VideoNetwork`.
-        weights: None for random ones; of an image ResNet of that depth, see `load_imagenet`: "imagenet", ...
+        width: channels of the first convolution; 64 in the paper. A multiple of 8.
+        drop_rate: dropout before the classifier, in training.
+        head_window: side of the head's pooling window, which some published networks need; see `VideoNetwork`.
 
     Raises:
-        SmallBigError: an unknown name, not four stages, a width that isn't a multiple of 8.
+        SmallBigError: an unknown name, not four stages, a width that is not a multiple of 8.
     """
     if name not in NETWORKS:
         raise SmallBigError(f"unknown network; {did_you_mean(name, NETWORKS)}`smallbig models` lists all", name)
@@ -121,16 +121,9 @@ def create_model(
     if width < 8 or width % 8:
         raise SmallBigError("width must be a multiple of 8", width)
     parts = (DEPTHS[depth], (res2, res3, res4, res5), num_classes, width, drop_rate, head_window)
-    model = SlowFast(*parts, **SLOWFAST[name]) if name in SLOWFAST else SmallBigNet(*parts)
-    if weights is not None:
-        if not isinstance(model, SmallBigNet):
-            raise SmallBigError("no image network's weights fit the two pathways of SlowFast", weights)
-        from smallbignet.weights.imagenet import load_imagenet
-
-        load_imagenet(model, depth, weights)
-    return model
+    return SlowFast(*parts, **SLOWFAST[name]) if name in SLOWFAST else SmallBigNet(*parts)
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a shell pattern, such as "smallbig*"."""
+    """The names of the networks that match a shell pattern, such as "smallbig*"."""
     return [name for name in NETWORKS if fnmatch(name, pattern)]

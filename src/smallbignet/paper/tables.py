@@ -12,7 +12,7 @@ import yaml
 
 from smallbignet.errors import SmallBigError
 from smallbignet.models.complexity import Complexity, complexity
-from smallbignet.models.zoo import create_model
+from smallbignet.models.zoo import build_model
 
 NUMBERS = range(1, 12)
 HEADINGS = {
@@ -33,7 +33,7 @@ HEADINGS = {
 
 @dataclass(frozen=True)
 class Network:
-    """A network as `create_model` builds it, and the clip that it sees.
+    """A network as `build_model` builds it, and the clip that it sees.
 
     Attributes:
         name: one of `list_models()`.
@@ -128,5 +128,5 @@ def _network(network: str, stages: Sequence[str] | None = None, clip: tuple[int,
 
 @cache
 def _complexity(network: Network, num_classes: int, width: int) -> Complexity:
-    build = partial(create_model, network.name, num_classes, stages=network.stages, width=width)
+    build = partial(build_model, network.name, num_classes, stages=network.stages, width=width)
     return complexity(build, *network.clip)

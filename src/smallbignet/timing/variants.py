@@ -18,10 +18,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from smallbignet import ops
 from smallbignet.inference.fuse import fuse
-from smallbignet.models.zoo import create_model, list_models
+from smallbignet.models.zoo import build_model, list_models
 from smallbignet.ops.recompute import kept_for, recompute
 from smallbignet.utils.memory import keep_memory
-from smallbignet.weights.directory import load_config, load_model
+from smallbignet.weights.load import load_config, load_model
 
 RIVALS = {
     "r2plus1d_18": (16, 112),
@@ -62,7 +62,7 @@ def build_network(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name in RIVALS:
         return getattr(torchvision.models.video, name)(weights=None, num_classes=400)
-    network = create_model(name) if name in list_models() else create_model(**load_config(name).network)
+    network = build_model(name) if name in list_models() else build_model(**load_config(name).network)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.2, 0.6)

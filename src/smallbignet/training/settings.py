@@ -28,8 +28,9 @@ class NetworkSpec:
         stages: other blocks for res2, res3, res4 and res5, such as [2d, full+avg, full+avg, full+avg].
         width: channels of the first convolution; 64 is the paper's.
         drop_rate: dropout in front of the classifier.
-        weights: to start from: "imagenet" or "imagenet_v2" (torchvision's), "timm/TAG" (a ResNet of timm's); a model directory,
-            a published network's name or a hub id, of this network or its 2-D parent; or nothing for random ones.
+        weights: what to start from: "imagenet" or "imagenet_v2" (torchvision's) or "timm/TAG" (a ResNet of timm's); a model or
+            run directory, a published network's name, org/name on the hub or a checkpoint file, of this network or its 2-D
+            parent; or nothing for random weights.
     """
 
     name: str = "smallbig_r50"

@@ -26,7 +26,6 @@ from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos
 from smallbignet.models.network import VideoNetwork
-from smallbignet.models.zoo import create_model
 from smallbignet.ops.recompute import recompute
 from smallbignet.training.distributed import gather_state, is_sharded, make_accelerator
 from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory, TrainReport
@@ -36,27 +35,23 @@ from smallbignet.utils.console import bar, console
 from smallbignet.utils.files import fresh_folder, fresh_name, install
 from smallbignet.utils.memory import keep_memory
 from smallbignet.version import __version__
-from smallbignet.weights.adapter import load_exact
-from smallbignet.weights.directory import ModelConfig, load_config, load_model, save_model
-from smallbignet.weights.imagenet import TORCHVISION, VIDEO_ONLY
+from smallbignet.weights.directory import ModelConfig, save_model
+from smallbignet.weights.load import create_model, load_weights
 
 
-def build_network(spec: NetworkSpec, classes: list[str], start: str) -> tuple[VideoNetwork, dict[str, Any]]:
-    """The network to train, with the weights that `start` names, and the arguments of `create_model` that rebuild it."""
-    how: dict[str, Any] = {
+def build_network(spec: NetworkSpec, classes: list[str], weights: str) -> tuple[VideoNetwork, dict[str, Any]]:
+    """Returns the network to train, with the weights of that name (see `load_weights`), and its arguments of `create_model`."""
+    model_args: dict[str, Any] = {
         "name": spec.name,
         "num_classes": len(classes),
         "stages": spec.stages,
         "width": spec.width,
         "drop_rate": spec.drop_rate,
     }
-    if not start or start in TORCHVISION or start.startswith("timm/"):
-        return create_model(**how, weights=start or None), how
-    model, state = create_model(**how), load_model(start).state_dict()
-    if load_config(start).classes != classes:
-        state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    load_exact(model, state, start, may_miss=VIDEO_ONLY)
-    return model, how
+    model = create_model(**model_args)
+    if weights:
+        load_weights(model, weights, classes)
+    return model, model_args
 
 
 class Trainer:

@@ -1,4 +1,4 @@
 """Where networks come from and where they are kept: model directories, published checkpoints, the hub, image weights.
 
-Each source of weights is one file. How a network computes is in `models/`.
+`load.py` is the way in. Each source of checkpoints is one file of key rules. How a network computes is in `models/`.
 """

@@ -1,9 +1,9 @@
-"""What every source of weights needs: reading a checkpoint safely, renaming its keys, loading it with no key left over."""
+"""What every source of weights needs: read a checkpoint safely, rename its keys, load it with every key accounted for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,12 @@ from smallbignet.errors import SmallBigError
 State = dict[str, Tensor]
 Rules = tuple[tuple[str, str], ...]
 
-WRAPPERS = ("state_dict", "model_state", "model")  # what checkpoints that hold more besides call the weights
+WRAPPERS = ("state_dict", "model_state", "model")  # under which of these keys a checkpoint that holds more has its weights
+
+# Patterns of our keys that a 2-D or SlowOnly network lacks. These parts have a last normalisation with a zero scale at the
+# start, so a network that has them returns what the network without them does.
+ADDED = (r".*\.(bn_big|conv_big|extra|nonlocal_after)\..*",)
+CLASSIFIER = r"fc\..*"
 
 # The key layout of torchvision's ResNet, which the authors' networks and timm's share, in our names.
 RESNET_RULES: Rules = (
@@ -30,10 +35,10 @@ RESNET_RULES: Rules = (
 
 
 def read_checkpoint(path: str | Path) -> State:
-    """The state dict in a `.pth` or `.safetensors` file, without a wrapper (`WRAPPERS`) or `module.` prefixes.
+    """Reads the state dict in a `.pth`, `.pyth` or `.safetensors` file, without a wrapper (`WRAPPERS`) or `module.` prefixes.
 
     Raises:
-        SmallBigError: no such file, a file that holds more than tensors (it isn't unpickled), or no state dict.
+        SmallBigError: there is no such file, it holds more than tensors (nothing is unpickled), or it holds no state dict.
     """
     if not Path(path).is_file():
         raise SmallBigError("no such checkpoint", path)
@@ -44,8 +49,8 @@ def read_checkpoint(path: str | Path) -> State:
             state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a broken file makes the readers raise
-        what = "this file is no checkpoint, or holds more than tensors; nothing else is loaded, for it could run code"
+    except Exception as error:  # the readers raise many kinds of errors for a broken file
+        what = "not a checkpoint, or one that holds more than tensors, which is not loaded because it could run code"
         raise SmallBigError(what, path) from error
     while isinstance(state, dict) and (inside := [state[k] for k in WRAPPERS if isinstance(state.get(k), dict)]):
         state = inside[0]
@@ -55,9 +60,9 @@ def read_checkpoint(path: str | Path) -> State:
 
 
 def rename(state: State, rules: Rules) -> State:
-    """`state` under our names. A key that no rule matches keeps its name, and `load_exact` will report it.
+    """Returns `state` under our names. A key that no rule matches keeps its name, and `load_exact` then reports it.
 
-    A rule is a pattern of the whole key and its replacement; `{\\1+1}` there stands for a stage's number plus one.
+    A rule is a pattern for the whole key and its replacement, in which `{\\1+1}` stands for a stage's number plus one.
     """
 
     def ours(key: str) -> str:
@@ -70,11 +75,32 @@ def rename(state: State, rules: Rules) -> State:
     return {ours(key): value for key, value in state.items()}
 
 
+def add_time_axis(state: State) -> State:
+    """Returns `state` with image kernels as video kernels of temporal extent 1: (C', C, h, w) -> (C', C, 1, h, w)."""
+    return {key: value.unsqueeze(2) if value.dim() == 4 else value for key, value in state.items()}
+
+
+def inflate(state: State, own: Mapping[str, Tensor]) -> State:
+    """Returns `state` with its kernels of temporal extent 1 inflated to the extents of the kernels in `own`.
+
+    A kernel of temporal extent 3 is the other three times, divided by three. So a network returns for a still clip what its
+    2-D parent returns, away from the clip's ends (Carreira and Zisserman, CVPR 2017).
+    """
+    return {key: _inflate(value, own[key]) if key in own else value for key, value in state.items()}
+
+
+def _inflate(weight: Tensor, like: Tensor) -> Tensor:
+    if weight.dim() != 5 or like.dim() != 5 or weight.shape[2] != 1:
+        return weight
+    extent = like.shape[2]
+    return (weight / extent).repeat(1, 1, extent, 1, 1)
+
+
 def load_exact(model: nn.Module, state: State, source: object, may_miss: Iterable[str] = ()) -> None:
     """Loads a state dict, every key accounted for.
 
     Args:
-        source: what the weights are called in messages.
+        source: what messages call the weights.
         may_miss: patterns of keys that keep the model's own values where `state` lacks them.
 
     Raises:

@@ -6,36 +6,33 @@ Nothing in it is ever unpickled.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.transforms import InputSpec
-from smallbignet.errors import SmallBigError, did_you_mean
+from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
-from smallbignet.models.zoo import create_model
 from smallbignet.utils.files import fresh_folder, install
-from smallbignet.weights.adapter import load_exact
+from smallbignet.weights.adapter import State
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What `config.json` says of a model.
+    """What `config.json` holds.
 
     Attributes:
-        network: arguments of `create_model`: name, num_classes, and what differs from its defaults.
+        network: the arguments of `create_model`: name, num_classes, and what differs from its defaults.
         classes: class names in the order of the logits.
         clip: how clips are taken from a video.
         input: frame sizes and normalisation.
-        views: of a test, clips x crops, such as "10x3".
+        views: clips x crops of a test, such as "10x3".
         weights: where the weights came from: at least a "source".
     """
 
@@ -56,7 +53,7 @@ class ModelConfig:
         """Reads what `to_json` wrote.
 
         Raises:
-            SmallBigError: it isn't such a text.
+            SmallBigError: the text is not such a configuration.
         """
         try:
             values = json.loads(text)
@@ -71,7 +68,7 @@ class ModelConfig:
 
 
 def save_model(model: VideoNetwork, config: ModelConfig, directory: str | Path) -> None:
-    """Writes a model directory; one that is there is replaced as a whole, never left half written."""
+    """Writes a model directory. One that is already there is replaced as a whole, so it is never half written."""
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     fresh = fresh_folder(Path(directory))
     save_file(state, fresh / WEIGHTS, metadata={"format": "pt"})
@@ -79,49 +76,35 @@ def save_model(model: VideoNetwork, config: ModelConfig, directory: str | Path) 
     install(fresh, Path(directory))
 
 
-def load_model(source: str | Path, device: str | torch.device = "cpu") -> VideoNetwork:
-    """The network of a model directory, in eval mode and channels_last_3d.
+def local_directory(path: str | Path) -> Path | None:
+    """Returns the model directory at a path: the path itself, its `best` if it is a run directory, or the folder of a
+    `model.safetensors`; None if there is none."""
+    given = Path(path)
+    candidates = (given, given / "best", given.parent) if given.name == WEIGHTS else (given, given / "best")
+    return next((directory for directory in candidates if (directory / CONFIG).is_file()), None)
 
-    Args:
-        source: a model directory; a run directory, whose best model is taken; a published network's name, such as
-            "slow_r50" (`weights.published`); or "org/name" on the Hugging Face hub. The last two are downloaded, then cached.
+
+def read_config(directory: Path) -> ModelConfig:
+    """Reads a model directory's configuration.
 
     Raises:
-        SmallBigError: no such model, or files that are missing or don't fit each other.
-        WorkError: the download failed.
+        SmallBigError: the file is not a model's configuration.
     """
-    directory = find_model(source)
-    model = create_model(**load_config(directory).network)
-    try:
-        state = load_file(directory / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise SmallBigError(f"can't read the weights: {error}", directory / WEIGHTS) from error
-    load_exact(model, state, directory / WEIGHTS)
-    return model.to(device).to(memory_format=torch.channels_last_3d).eval()
-
-
-def load_config(source: str | Path) -> ModelConfig:
-    """The configuration of a model directory; sources and errors as of `load_model`."""
-    file = find_model(source) / CONFIG
+    file = directory / CONFIG
     try:
         return ModelConfig.from_json(file.read_text(encoding="utf-8"))
     except SmallBigError as error:
         raise SmallBigError(error.what, file) from error
 
 
-def find_model(source: str | Path) -> Path:
-    """The model directory that `source` names; sources and errors as of `load_model`."""
-    for directory in (Path(source), Path(source, "best")):
-        if (directory / CONFIG).is_file():
-            return directory
-    from smallbignet.weights.published import PUBLISHED, fetch  # which needs this module
+def read_state(directory: Path) -> State:
+    """Reads a model directory's weights.
 
-    name = str(source)
-    if name in PUBLISHED:
-        return fetch(name)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(source).parent.exists():  # else a path was meant
-        from smallbignet.weights.hub import download_model
-
-        return download_model(name)
-    what = f"expected a folder with {CONFIG} and {WEIGHTS}, org/name on the hub, or one of {', '.join(PUBLISHED)}"
-    raise SmallBigError(f"no model here: {did_you_mean(name, PUBLISHED)}{what}", source)
+    Raises:
+        SmallBigError: the file is missing or broken.
+    """
+    file = directory / WEIGHTS
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise SmallBigError(f"can't read the weights: {error}", file) from error

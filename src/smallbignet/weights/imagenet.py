@@ -1,53 +1,58 @@
-"""ImageNet weights of torchvision and timm, inflated to video: "All the models are pretrained on ImageNet" (Section 6)."""
+"""ImageNet weights of torchvision and timm, for video networks: "All the models are pretrained on ImageNet" (Section 6)."""
 
 from __future__ import annotations
 
 import re
 from difflib import get_close_matches
 
-import torch
 import torchvision
-from torch import Tensor, nn
 
 from smallbignet.errors import SmallBigError
-from smallbignet.weights.adapter import RESNET_RULES, State, load_exact, rename
+from smallbignet.models.network import VideoNetwork
+from smallbignet.models.smallbig import SmallBigNet
+from smallbignet.models.zoo import DEPTHS
+from smallbignet.weights.adapter import RESNET_RULES, State, add_time_axis, rename
 from smallbignet.weights.hub import hub_errors
+from smallbignet.weights.published import CHECKPOINTS
 
-# What an image network knows nothing of: the big views, the extra units, non-local blocks, the classifier.
-VIDEO_ONLY = (r".*\.(bn_big|conv_big|extra|nonlocal_after)\..*", r"fc\..*")
+# torchvision's entry for our name of the weights and our name of the image network
+TORCHVISION = {(record.name, record.network): record.address for record in CHECKPOINTS if record.source == "torchvision"}
+NAMES = sorted({name for name, _ in TORCHVISION})
 
-TORCHVISION = {"imagenet": "IMAGENET1K_V1", "imagenet_v2": "IMAGENET1K_V2"}  # the paper's time, and a longer training since
+
+def is_image_weights(name: str) -> bool:
+    """Whether a name stands for the weights of an image network: "imagenet", "imagenet_v2" or "timm/TAG"."""
+    return name in NAMES or name.startswith("timm/")
 
 
-def load_imagenet(model: nn.Module, depth: int, weights: str = "imagenet") -> None:
-    """Loads an image ResNet of that depth (R23 takes the first blocks of each stage of ResNet-50), downloaded, then cached.
+def download_image_weights(model: VideoNetwork, weights: str) -> State:
+    """Downloads, or finds in the cache, the weights of an image ResNet as deep as a network, and prepares them for it.
 
     Args:
-        weights: "imagenet" or "imagenet_v2", torchvision's; or "timm/TAG", such as "timm/resnet50.a1h_in1k".
+        weights: "imagenet" or "imagenet_v2", torchvision's; or "timm/TAG", such as "timm/resnet50.a1h_in1k". R23 takes those of
+            ResNet-50.
+
+    Returns:
+        What `prepare_image_weights` returns.
 
     Raises:
-        SmallBigError: no such weights, an image network that isn't a plain ResNet of that depth, or timm isn't installed.
+        SmallBigError: SlowFast, a network of timm's that is not a plain ResNet of that depth, or timm is not installed.
+        WorkError: the download failed.
     """
-    architecture = f"resnet{101 if depth == 101 else 50}"
-    if weights in TORCHVISION:
-        tag = torchvision_weights(architecture, weights)
-        inflate_image_weights(model, tag.get_state_dict(progress=True, check_hash=True), str(tag))
-    elif weights.startswith("timm/"):
-        inflate_image_weights(model, timm_state(architecture, weights), weights)
-    else:
-        raise SmallBigError(f"image weights are {', '.join(TORCHVISION)} or timm/TAG, such as timm/resnet50.a1h_in1k", weights)
-
-
-def torchvision_weights(architecture: str, weights: str) -> torchvision.models.WeightsEnum:
-    """torchvision's entry for "resnet50" or "resnet101" and a key of `TORCHVISION`; nothing is downloaded."""
-    return torchvision.models.get_weight(f"{architecture.replace('resnet', 'ResNet')}_Weights.{TORCHVISION[weights]}")
+    if not isinstance(model, SmallBigNet):
+        raise SmallBigError("SlowFast has two pathways, and no image network's weights fit them", weights)
+    depth = 101 if len(model.res4) == DEPTHS[101][2] else 50
+    if weights in NAMES:
+        entry = torchvision.models.get_weight(TORCHVISION[weights, f"c2d_r{depth}"])
+        return prepare_image_weights(model, entry.get_state_dict(progress=True, check_hash=True))
+    return prepare_image_weights(model, timm_state(f"resnet{depth}", weights))
 
 
 def timm_state(architecture: str, weights: str) -> State:
-    """The state dict of timm's weights of a plain ResNet, "timm/resnet50.TAG".
+    """Returns the state dict of timm's weights for a plain ResNet, "timm/resnet50.TAG".
 
     Raises:
-        SmallBigError: another architecture, an unknown tag, or timm isn't installed.
+        SmallBigError: another architecture, an unknown tag, or timm is not installed.
         WorkError: the download failed.
     """
     name = weights.removeprefix("timm/")
@@ -57,33 +62,22 @@ def timm_state(architecture: str, weights: str) -> State:
     try:
         import timm
     except ImportError as error:
-        raise SmallBigError("timm isn't installed: pip install 'smallbignet[timm]'", weights) from error
+        raise SmallBigError("timm is not installed: pip install 'smallbignet[timm]'", weights) from error
     known = timm.list_pretrained(f"{architecture}.*")
     if name not in known:
         some = get_close_matches(name, known, n=4, cutoff=0) if name != architecture else known
-        raise SmallBigError(f"timm has no weights of this name; among its own: {', '.join(some)}", weights)
+        raise SmallBigError(f"timm has no weights with this name; it has {', '.join(some)}", weights)
     with hub_errors(weights):
         return timm.create_model(name, pretrained=True).state_dict()
 
 
-def inflate_image_weights(model: nn.Module, state: State, source: object) -> None:
-    """Loads a 2-D ResNet's state dict, torchvision's key layout, into a video network; big views and the classifier stay.
+def prepare_image_weights(model: VideoNetwork, state: State) -> State:
+    """Returns an image ResNet's state dict, in torchvision's key layout, under our names and with a time axis.
 
-    A kernel of temporal extent 3 gets the image kernel three times, divided by three, so that it answers a still clip as the
-    image network does, away from the clip's ends (Carreira and Zisserman, CVPR 2017).
-
-    Raises:
-        SmallBigError: the state dict isn't that of a ResNet with at least these blocks.
+    Its classifier is left out, and so are blocks that the model does not have: R23 takes the first blocks of each stage of
+    ResNet-50.
     """
     own = model.state_dict()
-    renamed = {k: v for k, v in rename(state, RESNET_RULES).items() if not k.startswith("fc.")}
-    deeper = {k for k in renamed if k not in own and re.match(r"res\d\.\d+\.", k)}  # blocks that R50 has and R23 has not
-    inflated = {k: _inflate(v, own[k]) if k in own else v for k, v in renamed.items() if k not in deeper}
-    load_exact(model, inflated, source, may_miss=VIDEO_ONLY)
-
-
-def _inflate(weight: Tensor, like: Tensor) -> Tensor:
-    if weight.dim() != 4 or like.dim() != 5:
-        return weight
-    t = like.shape[2]
-    return torch.stack([weight / t] * t, dim=2)
+    renamed = rename(state, RESNET_RULES)
+    surplus = {key for key in renamed if key.startswith("fc.") or (key not in own and re.match(r"res\d\.\d+\.", key))}
+    return add_time_axis({key: value for key, value in renamed.items() if key not in surplus})

@@ -1,26 +1,26 @@
 """mmaction2's checkpoints (github.com/open-mmlab/mmaction2): TSN, TSM and SlowOnly, ResNet-50, of versions 0.x and 1.x.
 
 The key layout is that of its ResNet, ResNetTSM and ResNet3dSlowOnly, whose convolutions are mmcv's ConvModule (`conv`, `bn`),
-and of its heads (`cls_head.fc_cls`); both versions have it. Checkpoints of 1.x that weren't prepared for publishing also hold
-the normalisation of the input (`data_preprocessor`) and, beside the state dict, objects that are not loaded: mmaction2's
+and of its heads (`cls_head.fc_cls`); both versions have it. Checkpoints of 1.x that were not prepared for publishing also hold
+the normalisation of the input (`data_preprocessor`) and, next to the state dict, objects that are not loaded: mmaction2's
 `tools/deployment/publish_model.py` removes them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from smallbignet.weights.adapter import Rules, State, rename
 
-from smallbignet.errors import SmallBigError
-from smallbignet.models.network import VideoNetwork
-from smallbignet.models.zoo import create_model
-from smallbignet.weights.adapter import Rules, State, load_exact, rename
-
-MMACTION2 = {"tsn_r50": "c2d_r50", "tsm_r50": "tsm_r50", "slowonly_r50": "slowonly_r50"}  # their name: our network
 NORMALISATION = ("data_preprocessor.mean", "data_preprocessor.std")  # config.json has it
 
 
+def adapt(state: State, network: str) -> State:
+    """Returns the state dict of an mmaction2 checkpoint under our names; `network` is our name of its network."""
+    weights = {key: value for key, value in state.items() if key not in NORMALISATION}
+    return rename(weights, rules(shifted=network == "tsm_r50"))
+
+
 def rules(shifted: bool) -> Rules:
-    """`shifted`: the first convolution of every block is wrapped in a temporal shift, and of no block otherwise."""
+    """Returns the rules for networks in which a temporal shift wraps the first convolution of every block, or of none."""
     net = r"\.net" if shifted else ""
     return (
         (r"backbone\.conv1\.conv\.weight", r"stem.conv.weight"),
@@ -32,28 +32,3 @@ def rules(shifted: bool) -> Rules:
         (r"backbone\.layer(\d)\.(\d+)\.downsample\.bn\.(\w+)", r"res{\1+1}.\2.shortcut.bn.\3"),
         (r"cls_head\.fc_cls\.(\w+)", r"fc.\1"),
     )
-
-
-def from_mmaction2(state: State, network: str, source: object = "") -> tuple[VideoNetwork, dict[str, Any]]:
-    """The network that an mmaction2 checkpoint's state dict makes, in eval mode, and how `create_model` builds it.
-
-    Args:
-        network: mmaction2's name (a key of `MMACTION2`), or ours.
-        source: what the checkpoint is called in messages.
-
-    Raises:
-        SmallBigError: an unknown network, or keys that are missing, unexpected or of another shape.
-    """
-    name = MMACTION2.get(network, network)
-    if name not in MMACTION2.values():
-        raise SmallBigError(f"unknown network; those of mmaction2 that convert: {', '.join(MMACTION2)}", network)
-    weights = {key: value for key, value in state.items() if key not in NORMALISATION}
-    return build(rename(weights, rules(shifted=name == "tsm_r50")), name, source or network)
-
-
-def build(state: State, name: str, source: object) -> tuple[VideoNetwork, dict[str, Any]]:
-    """One of our networks with a state dict under our names, whose image kernels get a temporal axis of length 1."""
-    how: dict[str, Any] = {"name": name, "num_classes": len(state.get("fc.bias", range(400))), "stages": None}
-    model = create_model(**how)
-    load_exact(model, {key: value.unsqueeze(2) if value.dim() == 4 else value for key, value in state.items()}, source)
-    return model.eval(), how
