@@ -36,7 +36,7 @@ def train(directory: str, clips: int = 240, epochs: int = 6, batch_size: int = 8
     torch.manual_seed(0)
     network = {"name": "smallbig_r23", "num_classes": len(NAMES), "width": 16, "stages": ["typical", "typical", "full", "full"]}
     model = smallbignet.create_model(**network).to(memory_format=torch.channels_last_3d)  # the fastest layout
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, nesterov=True)
     data, labels = make_clips(clips, seed=0)
     data = to_input(data, FRAMES)  # (N, 3, T, H, W), normalised
     for epoch in range(epochs):
