@@ -11,7 +11,7 @@ from smallbignet import BlockSpec, create_model, list_models
 from smallbignet.models.smallbig import ExtraUnit, SmallBigUnit, pool_views
 from smallbignet.models.zoo import SLOWFAST
 
-WINDOWS = ["3x1x1", "3x3x3", "3x5x5", "3x7x7", "Tx3x3"]
+WINDOWS = [(3, 1, 1), (3, 3, 3), (3, 5, 5), (3, 7, 7), (None, 3, 3)]
 SYMMETRIC = ["c2d_r23", "smallbig_r23", "nonlocal_r23"]  # no 3x1x1 convolution
 ORDERED = ["i3d_r23", "slowonly_r50", "tsm_r50", "smallbig_slowonly_r50", "slowfast_r50"]
 
@@ -31,11 +31,11 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
-def max_by_loop(x: torch.Tensor, window: str) -> torch.Tensor:
+def max_by_loop(x: torch.Tensor, window: tuple) -> torch.Tensor:
     """The maximum over the tube around each position, written out from the text under Eq. 2."""
     n, c, frames, height, width = x.shape
-    t, h, w = window.split("x")
-    rt, rh, rw = (frames if t == "T" else int(t) // 2), int(h) // 2, int(w) // 2
+    t, h, w = window
+    rt, rh, rw = (t // 2 if t else frames), h // 2, w // 2
     y = torch.empty_like(x)
     for k, i, j in itertools.product(range(frames), range(height), range(width)):
         tube = x[:, :, max(k - rt, 0) : k + rt + 1, max(i - rh, 0) : i + rh + 1, max(j - rw, 0) : j + rw + 1]
@@ -49,7 +49,7 @@ def normalise(x: torch.Tensor, bn: nn.BatchNorm3d) -> torch.Tensor:
     return (x - mean) / torch.sqrt(var + bn.eps) * scale + shift
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
 def test_the_unit_is_equation_2(window):
     torch.manual_seed(0)
     unit = randomise(SmallBigUnit(5, 7, (1, 1, 1), 1, window, BlockSpec())).eval()
@@ -63,16 +63,16 @@ def test_the_unit_is_equation_2(window):
 
 def test_average_pooling_leaves_the_padding_out():
     x = torch.ones(1, 2, 3, 4, 4)
-    assert pool_views(x, "3x3x3", "avg")[1].unique().tolist() == [1.0]
+    assert pool_views(x, (3, 3, 3), "avg")[1].unique().tolist() == [1.0]
 
 
 def test_single_bn_computes_one_convolution_of_the_sum():
     torch.manual_seed(0)
-    unit = randomise(SmallBigUnit(4, 6, (1, 3, 3), 2, "3x3x3", BlockSpec(single_bn=True))).eval()
+    unit = randomise(SmallBigUnit(4, 6, (1, 3, 3), 2, (3, 3, 3), BlockSpec(single_bn=True))).eval()
     x = torch.randn(1, 4, 3, 8, 8)
     calls = []
     unit.conv.register_forward_hook(lambda *_: calls.append(1))
-    two = normalise(unit.conv(x) + unit.conv(max_by_loop(x, "3x3x3")), unit.bn)
+    two = normalise(unit.conv(x) + unit.conv(max_by_loop(x, (3, 3, 3))), unit.bn)
     calls.clear()
     torch.testing.assert_close(unit(x), two, rtol=1e-5, atol=1e-5)
     assert len(calls) == 1

@@ -1,5 +1,8 @@
 """Names, specs, and what a wrong one is told."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from smallbignet import BlockSpec, SmallBigError, block_spec, create_model, list_models
@@ -20,11 +23,24 @@ def test_a_block_is_data(name, spec):
     assert block_spec(name) == spec
 
 
+def test_a_spec_in_json_is_read_back():
+    written = json.loads(json.dumps(asdict(block_spec("full+avg"))))
+    assert written["views"] == ["3x3x3", "3x3x3", "Tx3x3"] and "windows" not in written
+    assert block_spec(written) == block_spec("full+avg")
+    assert block_spec({"views": ["1x11x3", None, "Tx5x5"]}).windows == [(1, 11, 3), None, (None, 5, 5)]
+
+
+@pytest.mark.parametrize("window", ["3x3", "2x3x3", "3x3x4", "0x3x3", "tx3x3", "3xTx3", " 3x3x3", "3x3x3x3", ""])
+def test_other_windows_are_errors(window):
+    with pytest.raises(SmallBigError, match="a pooling window has odd extents"):
+        BlockSpec((window, None, None))
+
+
 def test_smallbig_r50_is_its_parts():
     model = create_model("smallbig_r50", 7, width=8)
     assert [len(stage) for stage in (model.res2, model.res3, model.res4, model.res5)] == [3, 4, 6, 3]
-    assert model.res2[0].unit1.view is None
-    assert [model.res4[5].unit1.view, model.res4[5].unit3.view] == ["3x3x3", "Tx3x3"]
+    assert model.res2[0].unit1.window is None
+    assert [model.res4[5].unit1.window, model.res4[5].unit3.window] == [(3, 3, 3), (None, 3, 3)]
 
 
 @pytest.mark.parametrize(

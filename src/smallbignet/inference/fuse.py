@@ -26,6 +26,7 @@ from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import Pathway, SlowFast, slow_frames
 from smallbignet.models.smallbig import Bottleneck, ExtraUnit, SmallBigNet, SmallBigUnit, pool_views
+from smallbignet.ops.max_pool import Window
 
 ONEDNN: Any = torch.ops.mkldnn
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and all(
@@ -186,11 +187,11 @@ class Unit(nn.Module):
 
     def __init__(self, unit: SmallBigUnit, dtype: torch.dtype):
         super().__init__()
-        self.view, self.pool = unit.view, unit.pool
+        self.window, self.pool = unit.window, unit.pool
         self.small = Conv(unit.conv, unit.bn, dtype)
         self.big = Conv(unit.conv_big or unit.conv, unit.bn_big, dtype) if unit.bn_big else None
         self.winograd: Winograd | None = None
-        conv, whole = unit.conv, (unit.view or "").startswith("T")
+        conv, whole = unit.conv, unit.window is not None and unit.window[0] is None
         square = (conv.kernel_size, conv.stride) == ((1, 3, 3), (1, 1, 1))
         if square and conv.out_channels in WINOGRAD_CHANNELS and dtype == torch.float32 and not whole:
             parts = [self.small, self.big] if self.big else [self.small]
@@ -199,8 +200,8 @@ class Unit(nn.Module):
 
     def forward(self, x: Tensor, add: Tensor | None = None, relu: bool = False) -> Tensor:
         views = [x]
-        if self.view:
-            big = window_max(x, self.view) if self.pool == "max" else window_mean(x, self.view)
+        if self.window:
+            big = window_max(x, self.window) if self.pool == "max" else window_mean(x, self.window)
             views = [x, big] if self.big else [x + big]  # with a single normalisation, one convolution of the sum
         if self.winograd and x.device.type == "cpu" and relu and add is None and math.prod(x.shape[:4]) >= WINOGRAD_POSITIONS:
             return self.winograd([view.flatten(0, 1) for view in views]).unflatten(0, x.shape[:2])
@@ -305,13 +306,13 @@ def affine(bn: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
     return scale, bn.bias.detach().double() - mean * scale
 
 
-def window_max(x: Tensor, window: str) -> Tensor:
+def window_max(x: Tensor, window: Window) -> Tensor:
     """`pool_views`' big view, (N, T, H, W, C): maxima over T, then over H, then over W. A window of 5 is one of 3 twice."""
     if x.is_cuda:
         return pool_views(x.permute(0, 4, 1, 2, 3), window)[1].permute(0, 2, 3, 4, 1).contiguous()
-    t, *extents = window.split("x")
-    y = x.amax(1, keepdim=True) if t == "T" else x
-    reaches = [0 if t == "T" else int(t) // 2, *(int(extent) // 2 for extent in extents)]
+    t, h, w = window
+    y = x.amax(1, keepdim=True) if t is None else x
+    reaches = [t // 2 if t else 0, h // 2, w // 2]
     scratch = torch.empty_like(y)
     for dim in [i + 1 for i, reach in enumerate(reaches) for _ in range(reach) if y.shape[i + 1] > 1]:
         y = neighbour_max(y, dim, torch.empty_like(y) if y is x else y, scratch)
@@ -341,6 +342,6 @@ def halved_max(x: Tensor, dim: int) -> Tensor:
     return y
 
 
-def window_mean(x: Tensor, window: str) -> Tensor:
+def window_mean(x: Tensor, window: Window) -> Tensor:
     """`pool_views`' big view, (N, T, H, W, C), by averages; in float32, for PyTorch has no others on a processor."""
     return pool_views(x.float().permute(0, 4, 1, 2, 3), window, "avg")[1].permute(0, 2, 3, 4, 1).to(x.dtype).contiguous()

@@ -1,4 +1,4 @@
-"""Networks and nothing else: the paper's (`smallbig.py`), those that it compares with, their names (`zoo.py`) and their cost.
+"""Networks and nothing else: the paper's (`smallbig.py`), those it compares with, their names (`zoo.py`) and their cost.
 
-Weights, videos and training live elsewhere.
+Their weights are in `weights/`, their inference forms in `inference/`, their training in `training/`.
 """

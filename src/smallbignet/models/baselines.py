@@ -1,4 +1,4 @@
-"""What the paper compares SmallBig with, as pieces that a block spec names. All map (N, C, T, H, W) to the same shape."""
+"""The parts of the networks that the paper compares with, as a block spec names them. All keep the shape (N, C, T, H, W)."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from smallbignet.ops.conv import Conv3d
 
 
 class TemporalShift(nn.Module):
-    """Moves an eighth of the channels one frame back and an eighth one frame on (TSM: J. Lin et al., ICCV 2019).
+    """Shift an eighth of the channels one frame back and an eighth one frame forward (TSM: J. Lin et al., ICCV 2019).
 
-    Frames that would come from outside the clip are zero.
+    Frames from outside the clip are zero.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         fold = x.shape[1] // 8
-        back, on, still = x.split([fold, fold, x.shape[1] - 2 * fold], dim=1)
+        back, forward, still = x.split([fold, fold, x.shape[1] - 2 * fold], dim=1)
         back = F.pad(back[:, :, 1:], (0, 0, 0, 0, 0, 1))
-        on = F.pad(on[:, :, :-1], (0, 0, 0, 0, 1, 0))
-        return torch.cat([back, on, still], dim=1)
+        forward = F.pad(forward[:, :, :-1], (0, 0, 0, 0, 1, 0))
+        return torch.cat([back, forward, still], dim=1)
 
 
 class NonLocal(nn.Module):
-    """`x + BN(W_o sum_k s_k W_g x_k)`, s the softmax of embedded dot products over all positions (Eq. 3).
+    """`x + BN(W_o sum_k s_k W_g x_k)`, where s is the softmax of embedded dot products over all positions (Eq. 3).
 
-    Embedded Gaussian, half the channels inside, no sub-sampling of keys and values (X. Wang et al., CVPR 2018). The scale of
-    the BN starts at zero, as there.
+    This is the embedded Gaussian form with half the channels inside and all keys and values (X. Wang et al., CVPR 2018). The
+    scale of the BN starts at zero, as in that paper.
     """
 
     def __init__(self, channels: int):
@@ -44,10 +44,10 @@ class NonLocal(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """`x + BN(x * sigmoid(conv2(relu(conv1(g)))))`, g the mean over T, H and W: Table 9's "simple" extra unit.
+    """`x + BN(x * sigmoid(conv2(relu(conv1(g)))))`, where g is the mean over T, H and W: Table 9's "simple" extra unit.
 
-    The squeeze (C to C/4) is the default extra unit's. The paper leaves the pooling open; the mean and the ReLU are J. Hu et
-    al.'s (CVPR 2018). The BN, whose scale starts at zero, keeps the network equal to its parent at the start.
+    `conv1` (C to C/4) is as narrow as in the default extra unit. The paper leaves the pooling open; the mean and the ReLU are
+    those of J. Hu et al. (CVPR 2018). The scale of the BN starts at zero, so that the network starts as its 2-D parent.
     """
 
     def __init__(self, channels: int):

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-accumulates, counted without memory or arithmetic on torch's meta device."""
+"""The cost of a network: parameters and multiply-accumulates, counted on torch's meta device, without memory or arithmetic."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from smallbignet.errors import SmallBigError
 
 @dataclass(frozen=True)
 class Complexity:
-    """A network's cost for one clip.
+    """The cost of a network for one clip.
 
     Attributes:
         params: number of parameters.
         macs: multiply-accumulates of all convolutions, linear layers and attention products.
-        conv_macs: those of convolutions alone, which is what the paper's "GFlops" count.
+        conv_macs: multiply-accumulates of the convolutions alone, which the paper's "GFlops" count.
     """
 
     params: int
@@ -29,19 +29,19 @@ class Complexity:
 
 
 def parse_clip(clip: str) -> tuple[int, int]:
-    """Frames and size of a clip written "8x224".
+    """Return the frames and the size of a clip written "8x224".
 
     Raises:
-        SmallBigError: it has another form.
+        SmallBigError: another form.
     """
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", clip)
     if not match:
-        raise SmallBigError("a clip is frames x size, such as 8x224", clip)
+        raise SmallBigError("a clip is written frames x size, such as 8x224", clip)
     return int(match[1]), int(match[2])
 
 
 def complexity(build: Callable[[], nn.Module], clip_len: int = 8, size: int = 224) -> Complexity:
-    """The cost of the network that `build` returns, for a clip (1, 3, clip_len, size, size)."""
+    """Return the cost of the network that `build` returns, for a clip (1, 3, clip_len, size, size)."""
     with torch.device("meta"), torch.no_grad():
         model = build().eval()
         counter = FlopCounterMode(display=False)

@@ -1,4 +1,4 @@
-"""What all networks share: timm's surface around (N, 3, T, H, W) clips, the head, and gradient checkpointing of blocks."""
+"""What all networks share: timm's methods for clips (N, 3, T, H, W), the head, and gradient checkpointing of blocks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch.utils.checkpoint import checkpoint
 
 
 class VideoNetwork(nn.Module):
-    """A network of blocks and a classifier `fc` of their mean over T, H and W. A subclass builds its blocks and calls `finish`.
+    """Blocks, and a classifier `fc` of the mean of their features over T, H and W. A subclass makes blocks and calls `finish`.
 
     Args:
-        drop_rate: dropout in front of the classifier, in training.
-        head_window: side of the head's pooling window on the last map; the logits are the mean over all its positions, which
-            counts a map's borders less (PyTorchVideo's head, of 7). None: the plain mean. The same up to 224x224 pixels.
+        drop_rate: dropout before the classifier, in training.
+        head_window: side of a pooling window on the last feature map; the features are then the mean over all positions of that
+            window, in which a map's borders count less. PyTorchVideo's networks have 7, which changes nothing up to 224x224
+            pixels. None: the mean of the map.
     """
 
     num_features: int
@@ -30,7 +31,7 @@ class VideoNetwork(nn.Module):
         self.drop_rate, self.head_window, self.grad_checkpointing = drop_rate, head_window, False
 
     def finish(self, num_features: int, num_classes: int) -> None:
-        """Random weights in the convolutions, and the classifier."""
+        """Give the convolutions random weights and make the classifier."""
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -46,7 +47,7 @@ class VideoNetwork(nn.Module):
         raise NotImplementedError
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(N, num_features, T, H, W) -> logits (N, num_classes), or the pooled (N, num_features) where `pre_logits`."""
+        """(N, num_features, T, H, W) -> logits (N, num_classes), or with `pre_logits` the pooled features (N, num_features)."""
         if self.head_window:
             t, h, w = x.shape[2:]
             x = F.avg_pool3d(x, (t, min(h, self.head_window), min(w, self.head_window)), stride=1)
@@ -57,7 +58,7 @@ class VideoNetwork(nn.Module):
         return self.fc
 
     def reset_classifier(self, num_classes: int) -> None:
-        """A new classifier with random weights; with 0 classes the network answers its pooled features."""
+        """Make a new classifier with random weights. With 0 classes the network returns its pooled features."""
         device = next(self.parameters()).device
         self.num_classes = num_classes
         self.fc = nn.Identity()
@@ -67,11 +68,11 @@ class VideoNetwork(nn.Module):
             nn.init.zeros_(self.fc.bias)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Keep only each block's input for the backward pass and compute the block again there: less memory, more time."""
+        """Keep only the input of each block for the backward pass, which computes the block again: less memory, more time."""
         self.grad_checkpointing = enable
 
     def run_stage(self, stage: nn.Sequential, x: Tensor) -> Tensor:
-        """A stage's blocks, each of them checkpointed where that is set."""
+        """Apply the blocks of a stage, with gradient checkpointing where it is enabled."""
         for block in stage:
             if self.grad_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False, context_fn=partial(recompute_contexts, block))
@@ -81,7 +82,7 @@ class VideoNetwork(nn.Module):
 
 
 def recompute_contexts(block: nn.Module):
-    """The contexts of a checkpointed block's two passes: the second must not count the batch in the BNs once more."""
+    """Return the contexts of a checkpointed block's two passes. The second must not update the running statistics again."""
     return nullcontext(), _frozen_statistics(block)
 
 

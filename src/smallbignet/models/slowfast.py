@@ -1,8 +1,8 @@
-"""SlowFast, the main rival in Table 10: C. Feichtenhofer, H. Fan, J. Malik, K. He, ICCV 2019.
+"""SlowFast, to which Table 10 compares: C. Feichtenhofer, H. Fan, J. Malik, K. He, ICCV 2019.
 
-A slow pathway with all the channels sees every alpha-th frame; a fast one with an eighth of them sees all. Behind the stem and
-behind res2, res3 and res4, a convolution over time hands the fast pathway's features to the slow one. Widths, kernels and
-the choice of the slow frames are those of PyTorchVideo's networks, whose published weights load here.
+The slow pathway sees every alpha-th frame; the fast pathway sees all frames with an eighth of the channels. After the stem and
+after res2, res3 and res4, a convolution over time passes the fast pathway's features to the slow one. Widths, kernels and the
+choice of the slow frames are those of PyTorchVideo's networks, whose published weights load here.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.smallbig import BlockSpec, SmallBigUnit, make_stage, stem_pool
 
-BETA = 8  # the slow pathway's channels for each of the fast one's
+BETA = 8  # the slow pathway has this many times the channels of the fast one
 
 
 class Pathway(nn.Module):
-    """Stem and stages of one pathway.
+    """The stem and the stages of one pathway.
 
     Args:
         stem: temporal extent of the first convolution.
         stages: a list of block specs for each of res2, res3, res4, res5.
         width: channels of the first convolution.
-        added: channels that come in beside each of its own that enters a stage.
+        added: channels from the other pathway that enter a stage, as a share of this pathway's own.
     """
 
     def __init__(self, stem: int, stages: list[list[BlockSpec]], width: int, added: float = 0.0):
@@ -41,7 +41,7 @@ class Pathway(nn.Module):
 
 
 class Lateral(nn.Module):
-    """From the fast pathway to the slow: a convolution over time with a stride of alpha frames, to twice the channels."""
+    """From the fast pathway to the slow one: a convolution over time with a stride of alpha frames, to twice the channels."""
 
     def __init__(self, channels: int, kernel: int, alpha: int):
         super().__init__()
@@ -59,10 +59,10 @@ class SlowFast(VideoNetwork):
 
     Args:
         depths: number of blocks in res2, res3, res4, res5.
-        stages: block spec of each in the slow pathway; the fast one's are all 3-D.
-        alpha: frames of the fast pathway to one of the slow. 4: "8x8" is 8 + 32 frames; 8: "4x16" is 4 + 32.
+        stages: block spec of each stage of the slow pathway; those of the fast one are 3-D.
+        alpha: frames of the fast pathway for each of the slow one. With 4, "8x8" is 8 + 32 frames; with 8, "4x16" is 4 + 32.
         lateral: temporal extent of the lateral convolutions.
-        temporal_blocks: at most so many blocks of a stage have a temporal convolution, the first ones.
+        temporal_blocks: only this many first blocks of a stage have a temporal convolution.
         width: channels of the slow pathway's first convolution, a multiple of 8.
         drop_rate, head_window: see `VideoNetwork`.
     """
@@ -90,18 +90,19 @@ class SlowFast(VideoNetwork):
         thin = width // BETA
         slow = [blocks(spec, depth) for spec, depth in zip(stages, depths, strict=True)]
         fast = [blocks(BlockSpec(temporal=3), depth) for depth in depths]
-        self.slow, self.fast = Pathway(1, slow, width, added=2 / BETA), Pathway(5, fast, thin)
+        self.slow = Pathway(1, slow, width, added=2 / BETA)
+        self.fast = Pathway(5, fast, thin)
         self.laterals = nn.ModuleList(Lateral(channels * thin, lateral, alpha) for channels in (1, 4, 8, 16))
         self.finish(32 * (width + thin), num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(N, 3, T, H, W) -> (N, num_features, T/alpha, H/32, W/32), each alpha frames of the fast pathway averaged.
+        """(N, 3, T, H, W) -> (N, num_features, T/alpha, H/32, W/32), the fast pathway's features averaged over alpha frames.
 
         Raises:
-            SmallBigError: T isn't a multiple of alpha.
+            SmallBigError: T is not a multiple of alpha.
         """
-        slow, fast = x[:, :, slow_frames(x.shape[2], self.alpha)], x
-        slow, fast = (stem_pool(way.stem(y, relu=True)) for way, y in ((self.slow, slow), (self.fast, fast)))
+        slow = stem_pool(self.slow.stem(x[:, :, slow_frames(x.shape[2], self.alpha)], relu=True))
+        fast = stem_pool(self.fast.stem(x, relu=True))
         for lateral, stage in zip(self.laterals, ("res2", "res3", "res4", "res5"), strict=True):
             slow = self.run_stage(getattr(self.slow, stage), torch.cat([slow, lateral(fast)], 1))
             fast = self.run_stage(getattr(self.fast, stage), fast)
@@ -109,12 +110,12 @@ class SlowFast(VideoNetwork):
 
 
 def slow_frames(clip_len: int, alpha: int) -> list[int]:
-    """The frames that the slow pathway sees: evenly spaced from the first to the last, as in PyTorchVideo.
+    """Return the indices of the slow pathway's frames: evenly spaced from the first to the last, as in PyTorchVideo.
 
     Raises:
-        SmallBigError: `clip_len` isn't a multiple of `alpha`.
+        SmallBigError: `clip_len` is not a multiple of `alpha`.
     """
     if clip_len % alpha:
-        raise SmallBigError(f"SlowFast needs clips of a multiple of {alpha} frames", f"clip_len {clip_len}")
+        raise SmallBigError(f"SlowFast needs a multiple of {alpha} frames", f"clip_len {clip_len}")
     count = clip_len // alpha
     return [i * (clip_len - 1) // max(count - 1, 1) for i in range(count)]

@@ -3,31 +3,31 @@
 X. Li, Y. Wang, Z. Zhou, Y. Qiao, "SmallBigNet: Integrating Core and Contextual Views for Video Classification", CVPR 2020.
 Section, equation, figure and table numbers below are that paper's. Everything is NCTHW: (N, C, T, H, W).
 
-What is worth noticing:
-- A big view is a max pooling of stride 1 in front of the SAME convolution that the small view passes through, with a batch
-  normalisation of its own. It adds no weights but that normalisation's, and nothing at all at the start: its scale is zero,
-  so a new SmallBigNet answers exactly as the 2-D network whose weights it was given.
+Three properties to know:
+- A big view is a max pooling of stride 1 before the SAME convolution that the small view passes through, with a batch
+  normalisation of its own. It adds no weights except that normalisation's, and has no effect at the start, because its scale
+  starts at zero: a new SmallBigNet computes exactly what the 2-D network computes whose weights it was given.
 - Nothing depends on the clip's length or size: T in "Tx3x3" is the T of the input.
-- Without a 3x1x1 convolution, every temporal operation is symmetric: a clip and its reversal get the same logits.
+- Without a 3x1x1 convolution every temporal operation is symmetric: a clip and its reversal get the same logits.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallbignet.errors import SmallBigError
 from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
 from smallbignet.ops.conv import Conv3d
-from smallbignet.ops.max_pool import global_views, max_views
+from smallbignet.ops.max_pool import Window, global_views, max_views
 from smallbignet.ops.norm_relu import norm_relu
-
-Views = tuple[str | None, str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,22 @@ class BlockSpec:
     """One residual block of Fig. 2 and Tables 2-9. The default is the 2-D block of Fig. 2a.
 
     Attributes:
-        views: the big view's pooling window in front of each of the three convolutions, such as "3x3x3" or "Tx3x3" (T: all
+        views: the pooling window of the big view before each of the three convolutions, such as "3x3x3" or "Tx3x3" (T: all
             frames); None where the convolution has a small view only.
         temporal: temporal extent of the first convolution, 1 or 3 (Fig. 2b).
-        extra: what stands in front of the block: None, "smallbig" (Fig. 2f) or "se" (Table 9's simple version).
+        extra: the unit before the block: None, "smallbig" (Fig. 2f) or "se" (Table 9's simple version).
         pool: "max" or "avg" (Table 6).
         shared: whether both views share the convolution (Table 6).
-        single_bn: one normalisation of the sum instead of one a view (Table 6). Then it takes only one convolution, of the
-            summed views, and the network no longer starts as its 2-D parent.
-        shift: temporal shift in front of the first convolution (TSM).
-        nonlocal_after: a non-local operation behind the block (Eq. 3).
+        single_bn: one normalisation of the sum instead of one for each view (Table 6). A unit then needs only one convolution,
+            of the summed views, and the network no longer starts as its 2-D parent.
+        shift: temporal shift before the first convolution (TSM).
+        nonlocal_after: a non-local operation after the block (Eq. 3).
+
+    Raises:
+        SmallBigError: a window that is not written as `parse_window` reads it.
     """
 
-    views: Views = (None, None, None)
+    views: tuple[str | None, str | None, str | None] = (None, None, None)
     temporal: int = 1
     extra: str | None = None
     pool: str = "max"
@@ -56,61 +59,84 @@ class BlockSpec:
     shift: bool = False
     nonlocal_after: bool = False
 
+    def __post_init__(self) -> None:
+        _ = self.windows  # so that a wrong one is an error here
 
-def pool_views(x: Tensor, window: str, pool: str = "max") -> tuple[Tensor, Tensor]:
-    """`x`, and the contexts around its every position: pooling of stride 1 over a T x H x W window, as "3x3x3" (Section 3).
+    @cached_property
+    def windows(self) -> list[Window | None]:
+        """`views`, parsed."""
+        return [None if view is None else parse_window(view) for view in self.views]
+
+
+def parse_window(text: str) -> Window:
+    """Return the extents (t, h, w) of a pooling window written "3x3x3", or "Tx3x3" for all frames, which is (None, 3, 3).
+
+    Raises:
+        SmallBigError: another form, or an even extent.
+    """
+    match = re.fullmatch(r"(T|\d*[13579])x(\d*[13579])x(\d*[13579])", text)
+    if not match:
+        raise SmallBigError('a pooling window has odd extents TxHxW, such as "3x3x3", or "Tx3x3" for all frames', text)
+    t = None if match[1] == "T" else int(match[1])
+    return t, int(match[2]), int(match[3])
+
+
+def pool_views(x: Tensor, window: Window, pool: str = "max") -> tuple[Tensor, Tensor]:
+    """Return `x` and the context around each of its positions: a pooling of stride 1 over a window (Section 3).
 
     Args:
         x: (N, C, T, H, W).
-        window: odd extents. "T" stands for all frames: then the pooling has one temporal position, (N, C, 1, H, W).
-        pool: "max", or "avg", which leaves the padding out of the mean.
+        window: odd extents (t, h, w). A t of None takes all frames, and the pooling is then (N, C, 1, H, W).
+        pool: "max", or "avg", whose mean leaves the padding out.
     """
-    t, h, w = window.split("x")
     if pool == "max":
-        return max_views(x, (None if t == "T" else int(t), int(h), int(w)))
-    kernel = (x.shape[2] if t == "T" else int(t), int(h), int(w))
-    padding = (0 if t == "T" else kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-    around = [edge for p in reversed(padding) for edge in (p, p)]  # padded by hand: avg_pool3d refuses maps below its kernel
+        return max_views(x, window)
+    t, h, w = window
+    kernel = (t or x.shape[2], h, w)
+    padding = (t // 2 if t else 0, h // 2, w // 2)
+    around = [edge for p in reversed(padding) for edge in (p, p)]
     inside = F.pad(torch.ones_like(x[:1, :1]), around)
-    return x, F.avg_pool3d(F.pad(x, around), kernel, stride=1) / F.avg_pool3d(inside, kernel, stride=1)
+    padded = F.pad(x, around)  # avg_pool3d's own padding refuses maps that are smaller than its kernel
+    return x, F.avg_pool3d(padded, kernel, stride=1) / F.avg_pool3d(inside, kernel, stride=1)
 
 
 class SmallBigUnit(nn.Module):
-    """A convolution that sees a small and a big view: `BN(conv(x)) + BN_big(conv(pool(x)))` (Eq. 2, Section 6 "Training").
+    """A convolution of a small and a big view: `BN(conv(x)) + BN_big(conv(pool(x)))` (Eq. 2, Section 6 "Training").
 
-    Without a big view it is a convolution and its normalisation.
+    Without a big view it is a convolution with its normalisation.
 
     Args:
-        kernel: extents (t, h, w), odd; padded to keep the size.
-        stride: spatial stride, of both views.
-        view: window of the big view's pooling, or None.
+        kernel: odd extents (t, h, w); the padding keeps the size.
+        stride: spatial stride of both views.
+        window: pooling window of the big view, or None.
         spec: how the views are combined (pool, shared, single_bn).
     """
 
-    def __init__(self, cin: int, cout: int, kernel: tuple[int, int, int], stride: int, view: str | None, spec: BlockSpec):
+    def __init__(self, cin: int, cout: int, kernel: tuple[int, int, int], stride: int, window: Window | None, spec: BlockSpec):
         super().__init__()
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         conv = partial(Conv3d, cin, cout, kernel, stride=(1, stride, stride), padding=padding, bias=False)
-        self.view, self.pool, self.single_bn = view, spec.pool, spec.single_bn
+        self.window = window
+        self.pool = spec.pool
         self.conv = conv()
         self.bn = nn.BatchNorm3d(cout)
-        self.conv_big = conv() if view and not (spec.shared or spec.single_bn) else None
-        self.bn_big = zero_scale(nn.BatchNorm3d(cout)) if view and not spec.single_bn else None
+        self.conv_big = conv() if window and not (spec.shared or spec.single_bn) else None
+        self.bn_big = zero_scale(nn.BatchNorm3d(cout)) if window and not spec.single_bn else None
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
-        """(N, C, T, H, W) -> (N, C', T, H/stride, W/stride); with what follows in a block: the residual sum, the ReLU."""
-        if self.view is None:
+        """(N, C, T, H, W) -> (N, C', T, H/stride, W/stride), with the block's residual sum and ReLU where they are given."""
+        if self.window is None:
             return norm_relu(self.conv(x), self.bn, shortcut=shortcut, relu=relu)
-        x, big = pool_views(x, self.view, self.pool)  # (N, C, T, H, W), (N, C, T or 1, H, W)
+        x, big = pool_views(x, self.window, self.pool)  # (N, C, T, H, W), (N, C, T or 1, H, W)
         if self.bn_big is None:  # a convolution of the sum is the sum of the convolutions
             return norm_relu(self.conv(x + big), self.bn, shortcut=shortcut, relu=relu)
         return norm_relu(self.conv(x), self.bn, (self.conv_big or self.conv)(big), self.bn_big, shortcut, relu)
 
 
 class ExtraUnit(nn.Module):
-    """`x + BN(conv2(conv1(x) * sigmoid(conv1(g))))`, g the maximum over T, H and W: a global big view (Fig. 2f).
+    """`x + BN(conv2(conv1(x) * sigmoid(conv1(g))))`, where g is the maximum over T, H and W: a global big view (Fig. 2f).
 
-    `conv1` (C to C/4) is shared by the two views, the whole clip's acting as a channel-wise attention.
+    The two views share `conv1` (C to C/4). The view of the whole clip acts as an attention over channels.
     """
 
     def __init__(self, channels: int, shared: bool = True):
@@ -128,7 +154,7 @@ class ExtraUnit(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A residual block of three convolutions, any of Fig. 2a-f or of the networks the paper compares with.
+    """A residual block of three convolutions: any of Fig. 2a-f, or of the networks that the paper compares with.
 
     Args:
         cin: input channels.
@@ -138,14 +164,18 @@ class Bottleneck(nn.Module):
 
     def __init__(self, cin: int, mid: int, stride: int, spec: BlockSpec):
         super().__init__()
-        cout, (view1, view2, view3) = 4 * mid, spec.views
-        extra: dict[str | None, Callable[[int], nn.Module]] = {None: nn.Identity, "se": SqueezeExcite}
-        extra["smallbig"] = partial(ExtraUnit, shared=spec.shared)
-        self.extra = extra[spec.extra](cin)
+        cout = 4 * mid
+        window1, window2, window3 = spec.windows
+        extra_units: dict[str | None, Callable[[int], nn.Module]] = {
+            None: nn.Identity,
+            "smallbig": partial(ExtraUnit, shared=spec.shared),
+            "se": SqueezeExcite,
+        }
+        self.extra = extra_units[spec.extra](cin)
         self.shift = TemporalShift() if spec.shift else nn.Identity()
-        self.unit1 = SmallBigUnit(cin, mid, (spec.temporal, 1, 1), 1, view1, spec)
-        self.unit2 = SmallBigUnit(mid, mid, (1, 3, 3), stride, view2, spec)
-        self.unit3 = SmallBigUnit(mid, cout, (1, 1, 1), 1, view3, spec)
+        self.unit1 = SmallBigUnit(cin, mid, (spec.temporal, 1, 1), 1, window1, spec)
+        self.unit2 = SmallBigUnit(mid, mid, (1, 3, 3), stride, window2, spec)
+        self.unit3 = SmallBigUnit(mid, cout, (1, 1, 1), 1, window3, spec)
         same = cin == cout and stride == 1
         self.shortcut = nn.Identity() if same else SmallBigUnit(cin, cout, (1, 1, 1), stride, None, spec)
         self.nonlocal_after = NonLocal(cout) if spec.nonlocal_after else nn.Identity()
@@ -160,11 +190,11 @@ class Bottleneck(nn.Module):
 
 
 class SmallBigNet(VideoNetwork):
-    """The video ResNet of Table 1, each of its four stages made of one kind of block; any T, H and W.
+    """The video ResNet of Table 1 for any T, H and W. Each of its four stages has one kind of block.
 
     Args:
         depths: number of blocks in res2, res3, res4, res5.
-        stages: block spec of each.
+        stages: block spec of each stage.
         width: channels of the first convolution; 64 is the paper's.
         drop_rate, head_window: see `VideoNetwork`.
     """
@@ -195,17 +225,17 @@ class SmallBigNet(VideoNetwork):
 
 
 def stem_pool(x: Tensor) -> Tensor:
-    """(N, C, T, H, W) -> (N, C, T, H/2, W/2): the 1x3x3 max pooling behind the first convolution."""
+    """(N, C, T, H, W) -> (N, C, T, H/2, W/2): the 1x3x3 max pooling after the first convolution."""
     return F.max_pool3d(x, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
 
 
 def make_stage(cin: int, mid: int, stride: int, specs: list[BlockSpec]) -> nn.Sequential:
-    """A block a spec: (N, cin, T, H, W) -> (N, 4 mid, T, H/stride, W/stride)."""
+    """Return one block for each spec: (N, cin, T, H, W) -> (N, 4 mid, T, H/stride, W/stride)."""
     first = Bottleneck(cin, mid, stride, specs[0])
     return nn.Sequential(first, *(Bottleneck(4 * mid, mid, 1, spec) for spec in specs[1:]))
 
 
 def zero_scale(bn: nn.BatchNorm3d) -> nn.BatchNorm3d:
-    """Start a branch at nothing: "we initialize its scale parameter as zero" (Section 6, "Training")."""
+    """Switch a branch off at the start: "we initialize its scale parameter as zero" (Section 6, "Training")."""
     nn.init.zeros_(bn.weight)
     return bn
