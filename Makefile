@@ -1,9 +1,9 @@
-# make demo, make test: each from a bare clone to done.
+# make demo, make test, make gpu (on a machine with a GPU): each from a bare clone to done.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint gpu clean
 
 demo: $(VENV)/installed
 	$(BIN)/smallbig demo
@@ -15,6 +15,9 @@ lint: $(VENV)/test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+gpu: $(VENV)/test-installed
+	$(BIN)/python experiments/gpu.py
 
 clean:
 	rm -rf $(VENV) runs/demo

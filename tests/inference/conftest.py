@@ -7,6 +7,13 @@ from torch import nn
 from smallbignet import create_model
 
 
+@pytest.fixture(params=["cpu", *[pytest.param("cuda", marks=pytest.mark.gpu)] * torch.cuda.is_available()])
+def device(request, monkeypatch) -> str:
+    """Where networks answer, without TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def random_network():
     """Makes a network in eval mode with random statistics and scales, some of them negative."""

@@ -14,15 +14,16 @@ from smallbignet.inference.winograd import Winograd
 
 BLOCKS = ["full+avg", "full+unshared", "full+singlebn", "full+3d", "typical+se", "smallbig_3x1x1", "smallbig_3x5x5"]
 BLOCKS += ["smallbig_3x7x7", "smallbig_Tx3x3"]
+BOUNDS = {"cpu": 1e-5, "cuda": 1e-4}  # cuDNN takes minimal filtering and Fourier transforms for some convolutions
 NETWORKS = [(name, None) for name in list_models()] + [("smallbig_r23", [block] * 4) for block in BLOCKS]
 
 
 @pytest.mark.parametrize(("name", "stages"), NETWORKS, ids=[stages[0] if stages else name for name, stages in NETWORKS])
-def test_every_network_gives_the_same_logits_at_any_clip_length_and_size(name, stages, random_network, change):
-    model = random_network(name, stages=stages, width=8)
+def test_every_network_gives_the_same_logits_at_any_clip_length_and_size(name, stages, random_network, change, device):
+    model = random_network(name, stages=stages, width=8).to(device)
     before, fused = copy.deepcopy(model.state_dict()), fuse(model)
     for shape in ((2, 3, 8, 64, 64), (1, 3, 16, 40, 56)):
-        assert change(model, fused, torch.randn(shape)) < 1e-5
+        assert change(model, fused, torch.randn(shape, device=device)) < BOUNDS[device]
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
@@ -34,9 +35,9 @@ def test_without_private_operations_too(name, random_network, change, monkeypatc
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 32, 32), (3, 3, 2, 32, 64), (1, 3, 5, 33, 47)])
-def test_small_and_odd_clips(shape, random_network, change):
-    model = random_network("smallbig_r23", stages=["full"] * 4, width=8)
-    assert change(model, fuse(model), torch.randn(shape)) < 1e-5
+def test_small_and_odd_clips(shape, random_network, change, device):
+    model = random_network("smallbig_r23", stages=["full"] * 4, width=8).to(device)
+    assert change(model, fuse(model), torch.randn(shape, device=device)) < BOUNDS[device]
 
 
 def test_minimal_filtering_within_a_network(random_network, change, monkeypatch):
@@ -59,11 +60,42 @@ def test_minimal_filtering_is_a_convolution(shape):
 
 
 @pytest.mark.parametrize(("name", "stages"), NETWORKS, ids=[stages[0] if stages else name for name, stages in NETWORKS])
-def test_bfloat16_is_near_and_answers_in_float32(name, stages, random_network, change):
-    model, x = random_network(name, stages=stages, width=16), torch.randn(1, 3, 8, 64, 64)
+def test_bfloat16_is_near_and_answers_in_float32(name, stages, random_network, change, device):
+    model, x = random_network(name, stages=stages, width=16).to(device), torch.randn(1, 3, 8, 64, 64, device=device)
     fused = fuse(model, torch.bfloat16)
     assert fused(x).dtype == torch.float32
     assert 1e-4 < change(model, fused, x) < 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_tf32_and_float16_are_near_on_a_gpu(random_network, change, monkeypatch):
+    model, x = random_network("smallbig_r23", width=16).cuda(), torch.randn(2, 3, 8, 64, 64, device="cuda")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    assert change(model, fuse(model, torch.float16), x) < 0.02
+    with torch.no_grad():
+        expected = model(x)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    for form in (model, fuse(model)):
+        assert change(lambda _: expected, form.requires_grad_(False), x) < 0.02
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_a_cuda_graph_gives_the_same_bits(dtype, random_network):
+    fused, x = fuse(random_network("smallbig_r23", width=16).cuda(), dtype), torch.randn(2, 3, 8, 64, 64, device="cuda")
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        fused(x)
+    torch.cuda.current_stream().wait_stream(stream)
+    with torch.cuda.graph(graph):
+        y = fused(x)
+    for seed in range(2):
+        x.copy_(torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)))
+        graph.replay()
+        assert torch.equal(y, fused(x))
 
 
 def test_the_networks_surface(random_network, change):

@@ -1,13 +1,17 @@
-"""Where Triton's kernels run in the tests: on a GPU, or in Triton's interpreter."""
+"""Where Triton's kernels run in the tests: on a GPU, which makes GPU tests of them, or in Triton's interpreter."""
 
 import pytest
 import torch
 
+ON_GPU = torch.cuda.is_available()
 
-@pytest.fixture
-def device(monkeypatch) -> str:
+
+@pytest.fixture(params=[pytest.param("cuda", marks=pytest.mark.gpu) if ON_GPU else "cpu"])
+def device(request, monkeypatch) -> str:
     pytest.importorskip("triton", reason="Triton comes with PyTorch's CUDA wheels")
-    if torch.cuda.is_available():
+    if request.param == "cuda":
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
         return "cuda"
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     from smallbignet.ops import max_pool_triton, norm_relu_triton
@@ -17,3 +21,9 @@ def device(monkeypatch) -> str:
     monkeypatch.setattr(norm_relu_triton, "CHANNELS", 4)
     monkeypatch.setattr(norm_relu_triton, "PROGRAMS", 2)
     return "cpu"
+
+
+@pytest.fixture(params=[torch.float32, *[torch.bfloat16, torch.float16][: 2 * ON_GPU]], ids=str)
+def precision(request) -> torch.dtype:
+    """Of a whole training step: the interpreter takes its time for one."""
+    return request.param

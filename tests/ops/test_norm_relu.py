@@ -48,13 +48,23 @@ def leaves(arguments: dict) -> list[torch.Tensor]:
     return [leaf for v in arguments.values() for leaf in (v.parameters() if isinstance(v, nn.Module) else [v])]
 
 
-@pytest.mark.parametrize("where", ["kernels", "processor"])
-@pytest.mark.parametrize(
+CASES = pytest.mark.parametrize(
     ("big_frames", "shortcut", "relu"),
     [(0, False, True), (0, True, False), (3, False, True), (1, False, True), (1, True, True), (3, True, False)],
 )
-def test_the_sum_and_its_gradients(where, big_frames, shortcut, relu, request):
-    device = request.getfixturevalue("device") if where == "kernels" else "cpu"
+
+
+@CASES
+def test_the_sum_and_its_gradients(big_frames, shortcut, relu, device):
+    compare(device, big_frames, shortcut, relu)
+
+
+@CASES
+def test_the_same_without_kernels(big_frames, shortcut, relu):
+    compare("cpu", big_frames, shortcut, relu)
+
+
+def compare(device: str, big_frames: int, shortcut: bool, relu: bool) -> None:
     ours, exact = case(device, big_frames, shortcut)
     y, z = norm_relu(**ours, relu=relu), plain(**exact, relu=relu)
     torch.testing.assert_close(y.double(), z, rtol=1e-5, atol=1e-5)

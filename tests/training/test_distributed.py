@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from smallbignet.commands.train import train
 from smallbignet.training.settings import load_recipe
@@ -34,6 +35,21 @@ def test_two_processes_have_the_loss_curve_of_one(recipe, tmp_path):
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == 20 and one[-1] < one[0] - 0.1
     assert two == pytest.approx(one, abs=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="Accelerate shards weights on GPUs only")
+def test_sharded_weights_have_the_loss_curve_of_whole_ones(recipe, tmp_path):
+    """As docs/devices.md shards them (FSDP), on one GPU."""
+    settings = ["--run.device", "cuda", "--optim.batch_size", "12", "--optim.epochs", "4", "--optim.lr", "0.02"]
+    settings += ["--model.drop_rate", "0", "--run.val_epochs", "4", "--run.views", "1x1"]
+    train(load_recipe(str(recipe), [*settings, "--run.dir", str(tmp_path / "whole")]))
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--use_fsdp", "--fsdp_version", "2"]
+    launch += ["--fsdp_auto_wrap_policy", "SIZE_BASED_WRAP", "--fsdp_state_dict_type", "SHARDED_STATE_DICT"]
+    command = [*launch, "-m", "smallbignet", "train", str(recipe), *settings, "--run.dir", str(tmp_path / "sharded")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "sharded") == pytest.approx(losses(tmp_path / "whole"), abs=0.02)
 
 
 def children(pid: int) -> list[int]:

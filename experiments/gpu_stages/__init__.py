@@ -1,0 +1,1 @@
+"""What `experiments/gpu.py` runs, a module a stage."""
