@@ -93,6 +93,7 @@ def test_the_card_of_a_run(run):
     for fact in ("`smallbig_r23`", "2d, full, full, full", "from each of 4 equal segments", "32x32 pixels", "2x3", "0. "):
         assert fact in card
     assert "smallbig predict someone/clips clip.mp4" in card and "<details>" not in card
+    assert card.endswith("\n\n0. colour\n1. growing\n2. horizontal\n3. still\n4. turning\n5. vertical\n")
 
 
 def test_the_card_of_a_model_from_elsewhere(tmp_path):
@@ -105,7 +106,15 @@ def test_the_card_of_a_model_from_elsewhere(tmp_path):
     assert "license" not in front_matter(card) and "top-1" not in card
     assert "2d, full+avg, full, full" in card and "source: tsm, file: x.pth" in card
     assert "dense, 8 frames, 8 apart" in card
-    assert "<details>" in card and "29. class 29" in card
+    assert "<details>" in card and card.endswith("\n29. class 29\n\n</details>\n")
+
+
+def test_a_published_checkpoint_keeps_its_licence(tmp_path):
+    network = {"name": "c2d_r23", "num_classes": 2, "width": 8}
+    config = ModelConfig(network, ["a", "b"], weights={"source": "pytorchvideo", "licence": "Apache-2.0"})
+    save_model(create_model(**network), config, tmp_path / "model")
+    assert front_matter(model_card(tmp_path / "model", "someone/clips"))["license"] == "apache-2.0"
+    assert front_matter(model_card(tmp_path / "model", "someone/clips", license="mit"))["license"] == "mit"
 
 
 @pytest.mark.parametrize("stages", [None, ["2d", "full+avg", "full", "full"]])
