@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smallbignet import SmallBigError
-from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory
+from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory, Totals
 
 
 def test_a_finished_run_is_read_back(run, recipe, tiny):
@@ -38,15 +38,18 @@ def test_a_folder_without_a_run_says_what_is_missing(run, tmp_path, kept, words)
 
 
 def test_the_progress_saved_by_an_earlier_version_is_loaded():
-    """As `Progress.state_dict` was up to version 0.1: the test's figures as a dictionary, empty before the test."""
-    state = {"epoch": 1, "batch": 2, "test": {}}
+    """As version 0.1.0 wrote it: best is (top-1, epoch), totals are (loss, correct, clips), the test is empty at first."""
+    figures = {"model": "last", "views": "1x1", "videos": 6, "top1": 0.5, "top5": 1.0}
+    state = {"epoch": 1, "batch": 2, "totals": [8.5, 3.0, 6.0], "best": (0.75, 1), "last": 0.25, "test": {}, "val_videos": 6}
+    state |= {"unreadable": {"a.mp4": "empty"}, "val_unreadable": {}, "seconds": 1.5}
     progress = Progress()
     progress.load_state_dict(state)
-    assert (progress.epoch, progress.batch, progress.test) == (1, 2, None)
-    figures = {"model": "last", "views": "1x1", "videos": 6, "top1": 0.5, "top5": 1.0}
-    progress.load_state_dict({"test": figures})
+    assert progress == Progress(1, 2, Totals(8.5, 3.0, 6.0), 0.75, 1, 0.25, None, 6, {"a.mp4": "empty"}, {}, 1.5)
+    progress.load_state_dict(state | {"test": figures})
     assert progress.test == FinalTest("last", "1x1", 6, 0.5, 1.0)
-    assert progress.state_dict()["test"] == figures
+    again = Progress()
+    again.load_state_dict(progress.state_dict())
+    assert again == progress
 
 
 def test_only_one_module_names_a_runs_files():

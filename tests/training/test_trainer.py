@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from smallbignet.commands.evaluate import evaluate
 from smallbignet.commands.train import train
 from smallbignet.training.schedule import learning_rate
 from smallbignet.training.settings import OptimSpec, TrainConfig, load_recipe, shipped_recipes
+from smallbignet.training.trainer import Trainer
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_a_frozen_normalisation_keeps_its_statistics_and_a_scaled_rate_is_said(t
     assert all((mean == 0).all() for mean in means) and not any((scale == 1).all() for scale in scales)
     lines = [json.loads(line) for line in (Path(config.run.dir) / "metrics.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["split"]) for line in lines] == [(1, "train"), (2, "train"), (2, "val")]
-    assert "learning rate 0.05: 0.4, for batches of 32, in proportion to 4" in capfd.readouterr().err
+    assert "learning rate 0.05: optim.lr 0.4 is meant for batches of 32, and these are of 4" in capfd.readouterr().err
 
 
 def final_weights(directory: Path) -> dict[str, torch.Tensor]:
@@ -200,6 +202,22 @@ def test_a_run_directory_is_not_overwritten_nor_resumed_with_other_settings(tiny
         train(tiny("--run.dir", str(run), "--optim.lr", "0.01"), resume=True)
     with pytest.raises(SmallBigError, match="no run to resume"):
         train(tiny(), resume=True)
+
+
+def test_a_finished_run_without_its_state_is_not_overwritten(tiny, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("state"))
+    for resume in (False, True):
+        with pytest.raises(SmallBigError, match="holds a finished run"):
+            train(tiny(), resume=resume)
+
+
+def test_running_out_of_gpu_memory_names_what_takes_less(tiny, monkeypatch):
+    def run_out(trainer):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Trainer, "run", run_out)
+    with pytest.raises(WorkError, match=r"larger optim.accumulate or a smaller optim.batch_size \(optim.batch_size 4, "):
+        train(tiny())
 
 
 def test_resuming_a_finished_run_reports_it_again(tiny, run):

@@ -1,4 +1,4 @@
-"""`smallbig train`: trains a video classifier by a recipe."""
+"""`smallbig train`: trains a video classifier with the settings of a recipe."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from smallbignet.weights.load import load_config
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:
-    """Trains a video classifier on labelled videos. A recipe, shipped or a YAML file, has the settings; options change them.
+    """Trains a video classifier on labelled videos. The settings are a recipe's, shipped or a YAML file; options change them.
 
     Args:
         config: the settings.
-        resume: go on where the run in `run.dir` stopped, however it stopped.
+        resume: go on with the run in `run.dir` where it stopped, even if it was killed.
 
     Raises:
-        SmallBigError: settings or data that can't work; a run directory that is in use, or has nothing to resume.
-        WorkError: too many unreadable videos, or a loss that is no longer a number.
+        SmallBigError: settings or data that can't work; a run directory that holds a run, or none to resume.
+        WorkError: too many unreadable videos, a loss that is no longer a number, no GPU memory left, or a lost process.
     """
     try:
         return Trainer(config, resume).run()
     except torch.OutOfMemoryError as error:
-        what = "out of GPU memory; try a smaller optim.batch_size, optim.accumulate, or run.grad_checkpointing"
-        raise WorkError(what, f"optim.batch_size {config.optim.batch_size}") from error
+        what = "out of GPU memory; try run.grad_checkpointing true, a larger optim.accumulate or a smaller optim.batch_size"
+        where = f"optim.batch_size {config.optim.batch_size}, optim.accumulate {config.optim.accumulate}"
+        raise WorkError(what, where) from error
     except RuntimeError as error:
         if not lost_process(error):
             raise
-        raise WorkError(
-            "another process of this run has ended; the same command with --resume goes on", config.run.dir
-        ) from error
+        what = "another process of this run has ended; the same command with --resume goes on"
+        raise WorkError(what, config.run.dir) from error
 
 
 def show(report: TrainReport) -> Table:
-    """The end of a run for people."""
-    table = Table(show_header=False, title="trained")
+    """The figures of a finished run as a table."""
+    table = Table(show_header=False, title="finished run")
     top5 = f", top-5 {100 * report.test.top5:.2f} %" if len(load_config(report.directory).classes) > 5 else ""
     rows = {
         "best top-1": f"{100 * report.best_top1:.2f} % (epoch {report.best_epoch} of {report.epochs})",

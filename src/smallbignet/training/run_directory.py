@@ -18,7 +18,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from torch import Tensor
 
 from smallbignet.data.annotations import Annotations, to_csv
 from smallbignet.errors import SmallBigError
@@ -27,7 +29,7 @@ from smallbignet.utils import plots
 from smallbignet.utils.files import recovered, write_text
 
 # settings that may differ when a run is resumed, because they don't change what is computed
-FREE = {"run": {"dir", "device", "workers", "save_steps"}, "data": {"backend", "max_unreadable"}}
+FREE = {"run": {"dir", "device", "workers", "save_steps", "trackers"}, "data": {"backend", "max_unreadable"}}
 
 
 @dataclass(frozen=True)
@@ -50,39 +52,70 @@ class FinalTest:
 
 
 @dataclass
-class Progress:
-    """How far a run is: what it resumes from, besides weights and momentum.
+class Totals:
+    """What an epoch has added up so far, over all processes.
 
     Attributes:
-        epoch: epochs done.
-        batch: optimizer steps done in the current one.
-        totals: of the current epoch, over all processes: loss summed over clips, correct clips, clips.
-        best: top-1 of the best validation, 0 to 1, and its epoch (from 1).
-        last: top-1 of the last validation.
+        loss: summed over the clips.
+        correct: number of clips whose best logit is their label's.
+        clips: number of clips.
+    """
+
+    loss: float = 0.0
+    correct: float = 0.0
+    clips: float = 0.0
+
+    def to_tensor(self, device: torch.device) -> Tensor:
+        """(3,) float32."""
+        return torch.tensor([self.loss, self.correct, self.clips], device=device)
+
+
+@dataclass
+class Progress:
+    """How far a run is: what it resumes from, besides weights, momentum and the moving average.
+
+    Attributes:
+        epoch: number of epochs done.
+        batch: number of optimizer steps done in the current epoch.
+        totals: of the current epoch.
+        best_top1: top-1 of the best validation, 0 to 1; negative before the first.
+        best_epoch: the epoch of `best_top1`, counted from 1.
+        last_top1: top-1 of the last validation, 0 to 1; negative before the first.
         test: the test that ends the run; None before it is done.
-        val_videos: videos it could read.
-        unreadable: reason of each training video that could not be read, by path.
-        val_unreadable: likewise of validation videos.
-        seconds: spent in training so far.
+        val_videos: number of videos that the last validation could read.
+        unreadable: why each unreadable training video could not be read, by path.
+        val_unreadable: likewise for validation videos.
+        seconds: time spent in training so far, without validation.
+        tracker_ids: by which the trackers find the run again, by tracker.
     """
 
     epoch: int = 0
     batch: int = 0
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    best: tuple[float, int] = (-1.0, 0)
-    last: float = -1.0
+    totals: Totals = field(default_factory=Totals)
+    best_top1: float = -1.0
+    best_epoch: int = 0
+    last_top1: float = -1.0
     test: FinalTest | None = None
     val_videos: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     val_unreadable: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    tracker_ids: dict[str, str] = field(default_factory=dict)
 
     def state_dict(self) -> dict[str, Any]:
+        """Plain data, which loading doesn't have to unpickle."""
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        test = state.pop("test", None)
-        self.__dict__.update(state, test=FinalTest(**test) if test else None)
+        """Takes over a saved progress, also one that version 0.1.0 saved: its best, last and totals had no names."""
+        state = dict(state)
+        if "best" in state:
+            state["best_top1"], state["best_epoch"] = state.pop("best")
+            state["last_top1"] = state.pop("last")
+            state["totals"] = asdict(Totals(*state["totals"]))
+        state["totals"] = Totals(**state["totals"])
+        state["test"] = FinalTest(**state["test"]) if state["test"] else None
+        self.__dict__.update(state)
 
 
 @dataclass(frozen=True)
@@ -134,7 +167,6 @@ class RunDirectory:
         self.config_file = self.path / "config.yaml"
         self.report_file = self.path / "report.json"
         self.metrics_file = self.path / "metrics.jsonl"
-        self.board: Any = None
 
     @property
     def is_started(self) -> bool:
@@ -203,6 +235,9 @@ class RunDirectory:
             SmallBigError: there is a run that isn't to be resumed; there is none to resume; or its settings or videos differ.
         """
         state = recovered(self.state)
+        if self.is_finished and not state:
+            what = "this directory holds a finished run, which can't be resumed without its state; choose another run.dir"
+            raise SmallBigError(what, self.path)
         if not resume:
             if state:
                 raise SmallBigError("this directory holds a run: add --resume to go on, or choose another run.dir", self.path)
@@ -228,22 +263,13 @@ class RunDirectory:
             write_text(self.config_file, config.to_yaml())
         kept = [line for line in self.metrics() if line["epoch"] <= epochs_done]
         write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
-        with suppress(ImportError):  # an extra
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(self.path / "tensorboard"), purge_step=epochs_done + 1)
 
     def log(self, line: dict) -> None:
         """Appends a line of metrics: epoch, split and figures."""
         with open(self.metrics_file, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        if self.board:
-            for key in line.keys() - {"epoch", "split"}:
-                self.board.add_scalar(f"{line['split']}/{key}", line[key], line["epoch"])
 
     def finish(self, report: TrainReport) -> None:
         """Writes the report and the curves."""
         write_text(self.report_file, json.dumps(asdict(report), indent=2) + "\n")
         plots.curves(self.metrics(), self.path / "curves.png")
-        if self.board:
-            self.board.close()

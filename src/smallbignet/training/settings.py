@@ -107,6 +107,8 @@ class RunSpec:
         val_epochs: epochs from one validation to the next; the last epoch has one in any case.
         val_views: clips x crops of a validation.
         views: clips x crops of the test that ends the run, and of the model directory's tests.
+        trackers: where metrics and settings are logged, besides metrics.jsonl, such as [wandb]; if not given, TensorBoard if
+            it is installed.
     """
 
     dir: str = "runs/latest"
@@ -120,6 +122,7 @@ class RunSpec:
     val_epochs: int = 1
     val_views: str = "1x1"
     views: str = "10x3"
+    trackers: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] | None = None
 
     def __post_init__(self):
         Views.parse(self.val_views)

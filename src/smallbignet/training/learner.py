@@ -1,0 +1,140 @@
+"""The network while it is trained: one optimizer step, and the moving average of its weights (EMA)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from smallbignet.data.datasets import Batch
+from smallbignet.data.transforms import mix, to_input
+from smallbignet.errors import SmallBigError
+from smallbignet.models.network import VideoNetwork
+from smallbignet.ops.recompute import recompute
+from smallbignet.training.distributed import gather_state, is_sharded
+from smallbignet.training.schedule import freeze_statistics, highest_rate
+from smallbignet.training.settings import NetworkSpec, OptimSpec, TrainConfig
+from smallbignet.weights.load import create_model, load_weights
+
+
+class Learner:
+    """A network, its optimizer and the moving average of its weights, on the accelerator's device.
+
+    Attributes:
+        model: the network as Accelerate wraps it.
+        average: the moving average of the network; None if `optim.ema_decay` is 0.
+        replica: under FSDP, where a process holds only a part of `model`: a whole network, which the parts are gathered into.
+
+    Raises:
+        SmallBigError: a moving average is asked for under FSDP.
+    """
+
+    def __init__(self, network: VideoNetwork, num_classes: int, config: TrainConfig, accelerator: Accelerator):
+        self.config = config
+        self.num_classes = num_classes
+        self.accelerator = accelerator
+        self.memory_format = torch.channels_last_3d if config.run.channels_last else torch.contiguous_format
+        network.set_grad_checkpointing(config.run.grad_checkpointing)
+        network = network.to(accelerator.device).to(memory_format=self.memory_format)
+        # on a GPU it takes less time to pool and normalise again than to keep the results in memory
+        self.saving = recompute if accelerator.device.type == "cuda" else nullcontext
+        self.replica = copy.deepcopy(network) if is_sharded(accelerator) else None
+        self.average = self._make_average(network)
+        self.model, self.optimizer = accelerator.prepare(network, make_optimizer(network, config.optim))
+
+    def _make_average(self, network: VideoNetwork) -> AveragedModel | None:
+        if not self.config.optim.ema_decay:
+            return None
+        if self.replica is not None:
+            raise SmallBigError("there is no moving average of sharded weights (FSDP); set it to 0", "optim.ema_decay")
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.config.optim.ema_decay), use_buffers=True)
+        self.accelerator.register_for_checkpointing(average)
+        return average
+
+    def start_epoch(self) -> None:
+        """Puts the network into training mode; batch normalisations stay in eval mode under `optim.freeze_bn`."""
+        self.model.train()
+        if self.config.optim.freeze_bn:
+            freeze_statistics(self.model)
+
+    def step(self, parts: Sequence[Batch], rate: float, seed: int) -> list[Tensor]:
+        """One optimizer step on a batch.
+
+        Args:
+            parts: the `optim.accumulate` parts of this process's share of the batch.
+            rate: the learning rate.
+            seed: for mixup; part i takes `seed` + i.
+
+        Returns:
+            one tensor for each part, on the device: (3,) loss summed over the clips, correct clips, clips, as in `Totals`.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        totals = [self._train_on(part, seed + number) for number, part in enumerate(parts)]
+        if self.average is not None:
+            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+        return totals
+
+    def _train_on(self, part: Batch, seed: int) -> Tensor:
+        """Forward and backward on one part of a batch; with the last part, the update of the weights."""
+        device = self.accelerator.device
+        optim = self.config.optim
+        labels = part.labels.to(device, non_blocking=True)
+        images = to_input(part.clips.to(device, non_blocking=True), self.config.input)
+        images, targets = mix(images, labels, self.num_classes, self.config.augment, seed)
+        with self.accelerator.accumulate(self.model):
+            with self.saving():
+                logits = self.model(images.contiguous(memory_format=self.memory_format))  # under Accelerate's autocast
+            loss = F.cross_entropy(logits.float(), targets, label_smoothing=optim.label_smoothing)
+            self.accelerator.backward(loss)
+            if optim.clip_grad and self.accelerator.sync_gradients:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), optim.clip_grad)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        correct = (logits.argmax(1) == labels).sum()
+        clips = torch.tensor(float(len(labels)), device=device)
+        return torch.stack([loss.detach() * len(labels), correct.float(), clips])
+
+    def whole_model(self) -> Any:
+        """The network to validate and to save, the same on every process, in eval mode: the moving average if there is one."""
+        if self.replica is not None:
+            self.replica.load_state_dict(gather_state(self.accelerator, self.model))
+            return self.replica.eval()
+        model: Any = self.average.module if self.average else self.accelerator.unwrap_model(self.model)
+        # Each process has other statistics of batch normalisation, from the clips that it saw. The first process's are kept.
+        broadcast(list(model.buffers()))
+        return model.eval()
+
+
+def make_optimizer(network: VideoNetwork, optim: OptimSpec) -> torch.optim.Optimizer:
+    """SGD on all parameters of a network."""
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=highest_rate(optim),
+        momentum=optim.momentum,
+        nesterov=optim.nesterov,
+        weight_decay=optim.weight_decay,
+    )
+
+
+def build_network(spec: NetworkSpec, classes: list[str], weights: str) -> tuple[VideoNetwork, dict[str, Any]]:
+    """The network to train, with the weights of that name (see `load_weights`), and the arguments of `create_model` for it."""
+    model_args: dict[str, Any] = {
+        "name": spec.name,
+        "num_classes": len(classes),
+        "stages": spec.stages,
+        "width": spec.width,
+        "drop_rate": spec.drop_rate,
+    }
+    model = create_model(**model_args)
+    if weights:
+        load_weights(model, weights, classes)
+    return model, model_args
