@@ -23,19 +23,19 @@ def frame_net():
 def tsn(frame_net):
     """TSN: (N, 3, T, H, W) -> the frames' logits, averaged."""
 
-    def answer(clip):
+    def logits(clip):
         with torch.inference_mode():
             return torch.stack([frame_net(clip[:, :, t]) for t in range(clip.shape[2])]).mean(0)
 
-    return answer
+    return logits
 
 
 @pytest.fixture(scope="session")
 def tsm(frame_net):
-    """TSM: as TSN, but in front of every block's first convolution an eighth of the channels comes from the next frame, and an
-    eighth from the frame before."""
+    """TSM: as TSN, but before every block's first convolution an eighth of the channels comes from the next frame, and an
+    eighth from the previous frame."""
 
-    def answer(clip):
+    def logits(clip):
         def shift(_, args):
             x = args[0].unflatten(0, (-1, clip.shape[2]))  # (N, T, C, H, W)
             fold, shifted = x.shape[2] // 8, x.clone()
@@ -52,4 +52,4 @@ def tsm(frame_net):
             hook.remove()
         return frames.unflatten(0, (-1, clip.shape[2])).mean(1)
 
-    return answer
+    return logits

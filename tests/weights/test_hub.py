@@ -11,7 +11,7 @@ from smallbignet.errors import WorkError
 from smallbignet.weights.hub import download_model
 
 
-def answer(status):
+def response(status):
     """What errors of the hub's library keep of the response."""
     return SimpleNamespace(status_code=status, headers={}, request=None)
 
@@ -19,11 +19,15 @@ def answer(status):
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (RepositoryNotFoundError("404 Client Error.\n\nNot found", response=answer(404)), SmallBigError, "no such repository"),
-        (GatedRepoError("403 Client Error.\n\nGated", response=answer(403)), SmallBigError, "or log in with `hf auth login`"),
-        (HfHubHTTPError("401 Client Error.\n\nNo.", response=answer(401)), SmallBigError, "log in with `hf auth login`"),
         (
-            HfHubHTTPError("503 Server Error.\n\nBusy", response=answer(503)),
+            RepositoryNotFoundError("404 Client Error.\n\nNot found", response=response(404)),
+            SmallBigError,
+            "no such repository",
+        ),
+        (GatedRepoError("403 Client Error.\n\nGated", response=response(403)), SmallBigError, "or log in with `hf auth login`"),
+        (HfHubHTTPError("401 Client Error.\n\nNo.", response=response(401)), SmallBigError, "log in with `hf auth login`"),
+        (
+            HfHubHTTPError("503 Server Error.\n\nBusy", response=response(503)),
             WorkError,
             "the hub failed: 503 Server Error. Busy",
         ),

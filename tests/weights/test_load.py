@@ -119,6 +119,12 @@ def test_weights_of_another_network_are_refused(directory, name, width, words):
     assert str(directory) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_another_toolkits_file_is_to_be_converted_first(tmp_path):
+    torch.save({"model_state": {"blocks.0.conv.weight": torch.zeros(64, 3, 1, 7, 7)}}, tmp_path / "SLOW.pyth")
+    with pytest.raises(SmallBigError, match=r"smallbig convert.*SLOW\.pyth"):
+        create_model("slowonly_r50", weights=tmp_path / "SLOW.pyth")
+
+
 def test_training_and_create_model_load_the_same(run):
     network = load_config(run).network
     spec = NetworkSpec(network["name"], None, network["width"])

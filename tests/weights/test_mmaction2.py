@@ -1,4 +1,4 @@
-"""mmaction2's checkpoints: the answers of the network that mmaction2 makes of such weights, computed without mmaction2."""
+"""mmaction2's checkpoints: the logits that mmaction2 computes with such weights, here computed without mmaction2."""
 
 import re
 

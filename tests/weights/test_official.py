@@ -1,4 +1,4 @@
-"""The authors' checkpoints: seven networks, answers equal to theirs, every key accounted for."""
+"""The authors' checkpoints: seven networks, logits equal to theirs, every key accounted for."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ def test_reference_logits(case):
     network, clip = case.split("|")[0], make_clip(case)
     model, _ = from_official(weights(KEYS[network]), network)
     with torch.inference_mode():
-        answer = model(clip).numpy()
-    assert np.linalg.norm(answer - LOGITS[case]) / np.linalg.norm(LOGITS[case]) < 1e-4
+        logits = model(clip).numpy()
+    assert np.linalg.norm(logits - LOGITS[case]) / np.linalg.norm(LOGITS[case]) < 1e-4
 
 
 @pytest.mark.parametrize("network", KEYS)

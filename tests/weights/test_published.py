@@ -44,15 +44,15 @@ def test_predict_downloads_converts_names_its_classes_and_remembers(site, cache,
     clip = tmp_path / "clip.mp4"
     write_video(clip, np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), np.uint8))
     words = ["predict", "slow_r50", str(clip), "--views", "1x1", "--top", "2", "--json"]
-    answers = []
+    outputs = []
     for _ in range(2):
         assert main(words) == 0
-        answers.append(json.loads(capsys.readouterr().out))
+        outputs.append(json.loads(capsys.readouterr().out))
         for file in (*site.iterdir(), *(cache / "checkpoints").iterdir()):
             file.unlink()  # the second time, neither is read
-    assert answers[0] == answers[1]
+    assert outputs[0] == outputs[1]
     config = load_config("slow_r50")
-    assert {p["label"] for p in answers[0][0]["predictions"]} <= set(config.classes)
+    assert {p["label"] for p in outputs[0][0]["predictions"]} <= set(config.classes)
     assert config.weights["licence"] == "Apache-2.0" and "74.58" in config.weights["published"]
 
 

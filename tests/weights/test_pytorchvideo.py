@@ -1,4 +1,4 @@
-"""PyTorchVideo's checkpoints: answers equal to theirs, every key accounted for, SmallBig networks that start from them."""
+"""PyTorchVideo's checkpoints: logits equal to theirs, every key accounted for, SmallBig networks that start from them."""
 
 import numpy as np
 import pytest
@@ -36,9 +36,9 @@ def test_reference_logits(case):
     network = case.split("|")[0]
     model, _ = from_pytorchvideo(weights(KEYS[network]), network)
     with torch.inference_mode():
-        answer = model(make_clip(case)[:1]).numpy()  # one of the two clips, for time
+        logits = model(make_clip(case)[:1]).numpy()  # one of the two clips, for time
     expected = LOGITS[case][:1]
-    assert np.linalg.norm(answer - expected) / np.linalg.norm(expected) < 1e-4
+    assert np.linalg.norm(logits - expected) / np.linalg.norm(expected) < 1e-4
 
 
 @pytest.mark.parametrize("network", ["slow_r50", "slowfast_r50"])
@@ -49,7 +49,7 @@ def test_every_key_has_a_place(network):
 
 
 @pytest.mark.parametrize("network", ["smallbig_slowonly_r50", "smallbig_r50"])
-def test_a_smallbig_network_with_the_published_one_as_its_small_view_answers_the_same(slow_state, network):
+def test_a_smallbig_network_with_the_published_one_as_its_small_view_returns_the_same(slow_state, network):
     slow, _ = from_pytorchvideo(slow_state, "slow_r50")
     model, how = from_pytorchvideo(slow_state, network)
     assert how["name"] == network and len(model.state_dict()) > len(slow.state_dict())

@@ -1,4 +1,4 @@
-"""Checkpoints of TSM's repository: the answers of the network that it makes of such weights, computed without its code."""
+"""Checkpoints of TSM's repository: the logits that it computes with such weights, here computed without its code."""
 
 import re
 

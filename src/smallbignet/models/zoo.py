@@ -1,4 +1,4 @@
-"""The named networks: a depth and one block spec for each stage. Every row of the paper's Tables 2-9 is a line of text here."""
+"""The named networks: a depth and one block spec for each stage. Every row of the paper's Tables 2-9 is one line here."""
 
 from __future__ import annotations
 

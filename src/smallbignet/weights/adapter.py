@@ -15,7 +15,7 @@ from smallbignet.errors import SmallBigError
 State = dict[str, Tensor]
 Rules = tuple[tuple[str, str], ...]
 
-WRAPPERS = ("state_dict", "model_state", "model")  # under which of these keys a checkpoint that holds more has its weights
+WRAPPERS = ("state_dict", "model_state", "model")  # the key of the weights in a checkpoint that holds more than weights
 
 # Patterns of our keys that a 2-D or SlowOnly network lacks. These parts have a last normalisation with a zero scale at the
 # start, so a network that has them returns what the network without them does.

@@ -18,7 +18,7 @@ from smallbignet.models.network import VideoNetwork
 from smallbignet.models.smallbig import BlockSpec
 from smallbignet.models.zoo import build_model
 from smallbignet.weights import imagenet, official
-from smallbignet.weights.adapter import ADDED, CLASSIFIER, State, inflate, load_exact, read_checkpoint
+from smallbignet.weights.adapter import ADDED, CLASSIFIER, State, inflate, load_exact, read_checkpoint, rename
 from smallbignet.weights.directory import CONFIG, WEIGHTS, ModelConfig, local_directory, read_config, read_state
 from smallbignet.weights.hub import download_model
 from smallbignet.weights.published import PUBLISHED
@@ -43,7 +43,8 @@ def create_model(
         width: channels of the first convolution; 64 in the paper. A multiple of 8.
         drop_rate: dropout before the classifier, in training.
         head_window: side of the head's pooling window, which some published networks need; see `VideoNetwork`.
-        weights: None for random ones; else see `load_weights`.
+        weights: None for random weights; or "imagenet", "imagenet_v2" or "timm/TAG"; a model or run directory, a published
+            network's name, org/name on the hub, or a checkpoint file; of this network or its 2-D parent. See `load_weights`.
 
     Raises:
         SmallBigError: an unknown name, not four stages, a width that is not a multiple of 8, or weights that do not exist or
@@ -84,11 +85,20 @@ def _read_weights(model: VideoNetwork, weights: str) -> tuple[State, list[str] |
     if imagenet.is_image_weights(weights):
         return imagenet.download_image_weights(model, weights), None
     if Path(weights).is_file() and not local_directory(weights):
-        state = read_checkpoint(weights)
-        of_images = any(value.dim() == 4 for value in state.values())
-        return imagenet.prepare_image_weights(model, state) if of_images else official.adapt(state, ""), None
+        return _read_file(model, weights), None
     directory = find_model(weights)
     return read_state(directory), read_config(directory).classes
+
+
+def _read_file(model: VideoNetwork, file: str) -> State:
+    state = read_checkpoint(file)
+    if any(value.dim() == 4 for value in state.values()):  # kernels without a time axis: an image network's
+        state = imagenet.prepare_image_weights(model, state)
+    state = rename(state, official.RULES)
+    if not state.keys() & model.state_dict().keys():
+        what = "a checkpoint with keys of another toolkit: make a model directory of it with `smallbig convert`, and give that"
+        raise SmallBigError(what, file)
+    return state
 
 
 def load_model(source: str | Path, device: str | torch.device = "cpu") -> VideoNetwork:
