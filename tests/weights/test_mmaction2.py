@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from smallbignet import SmallBigError
-from smallbignet.weights.sources import adapt, find_checkpoint
+from smallbignet.weights.sources import adapt_checkpoint, find_checkpoint
 
 
 def from_mmaction2(state, network, file=""):
-    return adapt(state, find_checkpoint("mmaction2", network), file)
+    return adapt_checkpoint(state, find_checkpoint("mmaction2", network), file)
 
 
 def theirs(state, shifted=False):

@@ -9,13 +9,13 @@ import torch
 from reference import figures, make_clip, weights
 from smallbignet import SmallBigError
 from smallbignet.weights.adapter import read_checkpoint
-from smallbignet.weights.sources import adapt, find_checkpoint
+from smallbignet.weights.sources import adapt_checkpoint, find_checkpoint
 
 KEYS, LOGITS = figures("official")
 
 
 def from_official(state, network, file=""):
-    return adapt(state, find_checkpoint("official", network), file)
+    return adapt_checkpoint(state, find_checkpoint("official", network), file)
 
 
 @pytest.mark.parametrize("case", LOGITS.files)

@@ -9,13 +9,13 @@ from smallbignet import SmallBigError, load_config, load_model
 from smallbignet.cli import main
 from smallbignet.training.settings import NetworkSpec
 from smallbignet.training.trainer import build_network
-from smallbignet.weights.sources import adapt, find_checkpoint
+from smallbignet.weights.sources import adapt_checkpoint, find_checkpoint
 
 KEYS, LOGITS = figures("pytorchvideo")
 
 
 def from_pytorchvideo(state, network, file=""):
-    return adapt(state, find_checkpoint("pytorchvideo", network), file)
+    return adapt_checkpoint(state, find_checkpoint("pytorchvideo", network), file)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import torch
 
 from smallbignet import SmallBigError
 from smallbignet.weights.adapter import read_checkpoint
-from smallbignet.weights.sources import adapt, find_checkpoint
+from smallbignet.weights.sources import adapt_checkpoint, find_checkpoint
 
 
 def from_tsm(state, network, file=""):
-    return adapt(state, find_checkpoint("tsm", network), file)
+    return adapt_checkpoint(state, find_checkpoint("tsm", network), file)
 
 
 def theirs(state):

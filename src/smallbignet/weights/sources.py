@@ -51,7 +51,7 @@ def find_checkpoint(source: str, network: str) -> Checkpoint:
     raise SmallBigError(f"unknown network; {did_you_mean(network, records)}{source} has {', '.join(records)}", network)
 
 
-def adapt(state: State, record: Checkpoint, file: object = "") -> tuple[VideoNetwork, dict[str, Any]]:
+def adapt_checkpoint(state: State, record: Checkpoint, file: object = "") -> tuple[VideoNetwork, dict[str, Any]]:
     """Builds the network that a checkpoint's state dict holds.
 
     Args:
@@ -92,7 +92,7 @@ def convert_checkpoint(
         SmallBigError: the file is not such a checkpoint, or the class names do not fit.
     """
     state = read_checkpoint(file)
-    model, model_args = adapt(state, record, file)
+    model, model_args = adapt_checkpoint(state, record, file)
     listed = classes or record.classes
     names = read_classes(listed) if listed else []
     if len(names) != model.num_classes:
