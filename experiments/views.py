@@ -15,7 +15,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from smallbignet.inference.fuse import Conv
+from smallbignet.inference.folded_conv import FoldedConv
 from smallbignet.inference.winograd import Winograd
 from smallbignet.utils.machine import processor
 from smallbignet.utils.memory import keep_memory
@@ -30,7 +30,7 @@ def forms(cin: int, cout: int, kernel: int, size: int, dtype: torch.dtype) -> di
     def conv(channels: int) -> nn.Conv3d:
         return nn.Conv3d(channels, cout, (1, kernel, kernel), padding=(0, kernel // 2, kernel // 2), bias=False)
 
-    small, big, one = (Conv(conv(channels), nn.BatchNorm3d(cout).eval(), dtype) for channels in (cin, cin, 2 * cin))
+    small, big, one = (FoldedConv(conv(channels), nn.BatchNorm3d(cout).eval(), dtype) for channels in (cin, cin, 2 * cin))
     x, m = torch.randn(2, 1, 8, size, size, cin).to(dtype)
     both = torch.cat([x, m], -1)
     found = {

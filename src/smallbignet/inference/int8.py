@@ -1,4 +1,4 @@
-"""int8 on a processor, through OpenVINO and its quantiser NNCF: `pip install 'smallbignet[int8]'`."""
+"""int8 on a CPU, by OpenVINO and its quantiser NNCF: `pip install 'smallbignet[int8]'`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from smallbignet.errors import SmallBigError
 
 
 class OpenVINONetwork(nn.Module):
-    """A network that OpenVINO runs, on as many threads as PyTorch has: clips of one shape -> logits (N, num_classes).
+    """A network that OpenVINO runs with PyTorch's number of threads: clips of one shape -> logits (N, num_classes).
 
     Args:
-        network: an `openvino.Model` of a single clip.
-        precision: "f32", or "bf16" for what isn't int8.
+        network: an `openvino.Model` for a single clip.
+        precision: of the operations that are not int8: "f32" or "bf16".
     """
 
     def __init__(self, network: Any, precision: str = "f32"):
@@ -30,7 +30,7 @@ class OpenVINONetwork(nn.Module):
         self.request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, T, H, W), T, H and W those it was made for -> float32 (N, num_classes).
+        """(N, 3, T, H, W), with the T, H and W that the network was made for -> float32 (N, num_classes).
 
         Raises:
             SmallBigError: clips of another shape.
@@ -42,38 +42,40 @@ class OpenVINONetwork(nn.Module):
 
 
 def to_openvino(model: nn.Module, shape: torch.Size) -> Any:
-    """The `openvino.Model` of a network in eval mode on the CPU, for a single clip of the shape (3, T, H, W).
+    """Return the `openvino.Model` of a network in eval mode on the CPU, for a single clip of the shape (3, T, H, W).
 
     Raises:
-        SmallBigError: OpenVINO isn't installed.
+        SmallBigError: OpenVINO is not installed.
     """
     try:
         import openvino
     except ImportError as error:
-        raise SmallBigError("this takes OpenVINO: pip install 'smallbignet[int8]'") from error
+        raise SmallBigError("this needs OpenVINO: pip install 'smallbignet[int8]'") from error
     program = torch.export.export(model, (torch.zeros(1, *shape),))
     return openvino.convert_model(program, input=[(1, *shape)])
 
 
 def quantize(model: nn.Module, clips: Tensor) -> OpenVINONetwork:
-    """The int8 form of a network in eval mode on the CPU, for clips of the shape of those given.
+    """Return the int8 form of a network in eval mode on the CPU, for clips of the same shape as `clips`.
 
-    Weights and activations are int8; where their ranges lie is measured on the clips. The answers are approximate.
+    Weights and activations are int8, and their ranges are measured on `clips`. The logits are approximate.
 
     Args:
-        clips: (M, 3, T, H, W) as the network gets them, some dozens, from videos like those to come but not the ones tested on.
+        clips: some dozens (M, 3, T, H, W), as the network gets them, from videos like those it is for, but not the tested ones.
 
     Raises:
-        SmallBigError: OpenVINO or NNCF isn't installed.
+        SmallBigError: OpenVINO or NNCF is not installed.
     """
     network = to_openvino(model, clips.shape[1:])
     try:
-        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no CUDA: of no interest here
+        logging.getLogger("torch.utils.cpp_extension").setLevel(
+            logging.ERROR
+        )  # its warning that there is no CUDA does not matter here
         with redirect_stdout(sys.stderr):
             import nncf
     except ImportError as error:
-        raise SmallBigError("int8 takes NNCF: pip install 'smallbignet[int8]'") from error
+        raise SmallBigError("int8 needs NNCF: pip install 'smallbignet[int8]'") from error
     nncf.set_log_level(logging.ERROR)
     data = nncf.Dataset([clip[None].numpy() for clip in clips.float().contiguous()])
-    with redirect_stdout(sys.stderr):  # its progress
+    with redirect_stdout(sys.stderr):  # it prints its progress
         return OpenVINONetwork(nncf.quantize(network, data, subset_size=len(clips)))

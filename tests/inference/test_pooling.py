@@ -1,0 +1,32 @@
+"""Pooling with the channels last in memory has the values of PyTorch's."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from smallbignet.inference.pooling import strided_max, window_max, window_mean
+
+SHAPES = [(2, 5, 7, 6, 3), (1, 1, 4, 4, 3), (1, 2, 1, 1, 3)]  # (N, T, H, W, C)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("window", [(3, 1, 1), (1, 3, 3), (3, 3, 3), (5, 5, 3), (3, 7, 7), (None, 3, 3), (None, 5, 1)], ids=str)
+def test_a_window_of_stride_1(window, shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    t, h, w = window
+    kernel = (t or shape[1], h, w)
+    around = [p for extent in (w, h, t or 1) for p in (extent // 2, extent // 2)]  # F.pad's order, from the last axis
+
+    def pool(function, values: torch.Tensor, padding: float) -> torch.Tensor:
+        return function(F.pad(values.movedim(-1, 1), around, value=padding), kernel, 1).movedim(1, -1)
+
+    assert torch.equal(window_max(x.clone(), window), pool(F.max_pool3d, x, -torch.inf))
+    mean = pool(F.avg_pool3d, x, 0) / pool(F.avg_pool3d, torch.ones_like(x), 0)
+    torch.testing.assert_close(window_mean(x, window), mean)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_window_of_3_and_stride_2(shape):
+    x = torch.randn(shape)
+    expected = F.max_pool3d(x.movedim(-1, 1), (1, 3, 1), (1, 2, 1), (0, 1, 0)).movedim(1, -1)
+    assert torch.equal(strided_max(x, 2), expected)
