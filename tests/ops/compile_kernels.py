@@ -2,8 +2,8 @@
 
     python tests/ops/compile_kernels.py ARCHITECTURE        (80: A100, 90: H100)
 
-Prints a line for each: name, registers a thread, bytes spilled, bytes loaded at once. Apart from the tests,
-because what Triton's interpreter has been asked for can't be compiled in the same process.
+Prints one line per kernel: name, registers per thread, bytes spilled, bytes loaded at once, tensors that its loop carries.
+Apart from the tests, because what Triton's interpreter has been asked for can't be compiled in the same process.
 """
 
 import re
@@ -40,11 +40,11 @@ def compile_only(kernel: JITFunction, *arguments, warmup: bool, **options):
     compiled = run(kernel, *arguments, warmup=True, **options)
     if compiled.hash not in seen:
         seen.add(compiled.hash)
-        report(kernel.__name__, compiled.asm["ptx"])
+        report(kernel.__name__, compiled.asm["ptx"], compiled.asm["ttir"])
     return compiled
 
 
-def report(name: str, ptx: str) -> None:
+def report(name: str, ptx: str, ttir: str) -> None:
     ptxas = getattr(get_ptxas(ARCHITECTURE), "path", get_ptxas(ARCHITECTURE))
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "kernel.ptx")
@@ -53,7 +53,9 @@ def report(name: str, ptx: str) -> None:
         command = [ptxas, "-v", f"-arch=sm_{ARCHITECTURE}{suffix}", str(source), "-o", str(source.with_suffix(".cubin"))]
         log = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     registers, spilled = (re.search(pattern, log)[1] for pattern in (r"Used (\d+) registers", r"(\d+) bytes spill stores"))
-    print(name, registers, spilled, 4 * max(int(count or 1) for count in re.findall(r"ld\.global(?:\.v(\d))?\.b", ptx)))
+    loaded = 4 * max(int(count or 1) for count in re.findall(r"ld\.global(?:\.v(\d))?\.b", ptx))
+    loop = re.search(r"scf\.for .*? iter_args\((.*?)\) ->", ttir)
+    print(name, registers, spilled, loaded, loop[1].count("=") if loop else 0)
 
 
 def compile_all() -> None:

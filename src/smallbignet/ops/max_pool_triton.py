@@ -84,10 +84,7 @@ def _better(best, tap, value, number):
 
 
 @triton.jit
-def _store_three(y, taps, there, used, best0, tap0, best1, tap1, best2, tap2, plane):
-    """Store the maximum over three frames, given each frame's maximum and its number."""
-    best, tap = _better(best0, tap0, best1, tap1 + plane)
-    best, tap = _better(best, tap, best2, tap2 + 2 * plane)
+def _store(y, taps, there, used, best, tap):
     tl.store(y + there, best.to(y.dtype.element_ty), mask=used)
     _store_taps(taps, there, used, tap)
 
@@ -105,8 +102,10 @@ def _forward(x, y, taps, columns, T, H, W, inner, KT: tl.constexpr, KH: tl.const
     plane: tl.constexpr = KH * KW
     low = tl.full((BLOCK,), float("-inf"), tl.float32)
     middle = tl.full((BLOCK,), KH // 2 * KW + KW // 2, tl.int32)
-    before, before_tap = low, middle  # the frame before the last one
-    last, last_tap = low, middle
+    last, last_tap = low, middle  # the last frame, or with KT == 0 all frames so far
+    # The maximum over the last two frames. Carrying the frame before the last one instead would be wrong on a GPU: Triton (3.6
+    # and 3.8) drops a tensor that one turn of a loop hands to the next unchanged, and uses its initial value.
+    pair, pair_tap = low, middle
     for t in range(T):
         best, tap = low, middle
         for dh in tl.static_range(KH):
@@ -119,20 +118,17 @@ def _forward(x, y, taps, columns, T, H, W, inner, KT: tl.constexpr, KH: tl.const
         if KT == 0:  # all frames are one window
             last, last_tap = _better(last, last_tap, best, tap + t * plane)
         elif KT == 1:
-            tl.store(y + start + t * frame, best.to(y.dtype.element_ty), mask=used)
-            _store_taps(taps, start + t * frame, used, tap)
+            _store(y, taps, start + t * frame, used, best, tap)
         else:  # the window around the last frame is complete now
-            there = start + (t - 1) * frame
             if t > 0:
-                _store_three(y, taps, there, used, before, before_tap, last, last_tap, best, tap, plane)
-            before, before_tap = last, last_tap
+                whole, whole_tap = _better(pair, pair_tap, best, tap + 2 * plane)
+                _store(y, taps, start + (t - 1) * frame, used, whole, whole_tap)
+            pair, pair_tap = _better(last, last_tap, best, tap + plane)
             last, last_tap = best, tap
     if KT == 0:
-        tl.store(y + alone, last.to(y.dtype.element_ty), mask=used)
-        _store_taps(taps, alone, used, last_tap)
+        _store(y, taps, alone, used, last, last_tap)
     elif KT == 3:
-        there = start + (T - 1) * frame
-        _store_three(y, taps, there, used, before, before_tap, last, last_tap, low, middle, plane)
+        _store(y, taps, start + (T - 1) * frame, used, pair, pair_tap)
 
 
 @triton.jit
