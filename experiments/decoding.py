@@ -35,8 +35,8 @@ from smallbignet.data.annotations import Annotations
 from smallbignet.data.datasets import Batch, TrainClips, make_loader
 from smallbignet.data.encoding import Encoding, encode
 from smallbignet.data.frames import Video
+from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips
-from smallbignet.data.source import VideoOptions
 from smallbignet.data.synthetic import HARD, render_clip
 from smallbignet.data.transforms import InputSpec, train_crop
 from smallbignet.data.video import conversion, is_torchcodec_available, open_video

@@ -1,12 +1,16 @@
 """The command line's contracts."""
 
 import json
+import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
+from smallbignet.arguments import parse_call
 from smallbignet.cli import VERBS, main
+from smallbignet.data.options import DataSource
 
 
 def test_help_does_not_load_torch():
@@ -51,6 +55,44 @@ def test_a_users_mistake_is_one_line_and_status_2(words, expected, capsys):
     assert main(words) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("smallbig: error: ") and err.count("\n") == 1 and expected in err
+
+
+READ_LISTS = ["evaluate", "check", "prepare"]
+
+
+@pytest.mark.parametrize("verb", [*READ_LISTS, "predict", "train"])
+def test_every_verb_tells_the_same_of_an_option_of_the_data(verb, capsys):
+    def helps(name: str) -> dict[str, str]:
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        parts = re.split(r"\n\n|\n  --", capsys.readouterr().out)
+        return {part.split()[0]: " ".join(part.split()) for part in parts if part.startswith("data.")}
+
+    wanted = helps("evaluate")
+    if verb == "predict":
+        wanted = {name: wanted[name] for name in ("data.filename_tmpl", "data.backend")}
+    found = helps(verb)
+    assert len(wanted) == (2 if verb == "predict" else 6)
+    assert {name: found[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (["--data.root", "r", "--data.path_column=p"], ""),
+        (
+            ["--root", "r", "--path_column=p"],
+            "note: --root, --path_column still works, but is now written --data.root, --data.path_column\n",
+        ),
+    ],
+)
+@pytest.mark.parametrize(("verb", "named"), [("evaluate", "MODEL DATA"), ("check", "DATA"), ("prepare", "DATA TARGET")])
+def test_options_of_the_data_in_both_spellings(verb, named, words, note, capsys):
+    function = getattr(import_module(f"smallbignet.commands.{verb}"), verb)
+    arguments, _ = parse_call(function, verb, VERBS[verb], [*named.split(), *words])
+    assert arguments["source"] == DataSource(root="r", path_column="p")
+    assert arguments["data"] == (["DATA"] if verb == "check" else "DATA")
+    assert capsys.readouterr().err == note
 
 
 def test_debug_shows_the_traceback():

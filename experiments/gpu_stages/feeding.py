@@ -12,7 +12,8 @@ import torch
 
 import decoding
 from gpu_stages.scale import Scale
-from smallbignet.data.datasets import DataSpec, TrainClips
+from smallbignet.data.datasets import TrainClips
+from smallbignet.data.options import VideoOptions
 
 
 def decoded(scale: Scale) -> Iterator[dict[str, Any]]:
@@ -26,5 +27,5 @@ def decoded(scale: Scale) -> Iterator[dict[str, Any]]:
         yield {"cores": os.cpu_count()}
         for kind, paths in files.items():
             for sampling, clip in decoding.CLIPS.items():
-                clips = TrainClips(decoding.annotate(paths), clip, decoding.SIZES, DataSpec())
+                clips = TrainClips(decoding.annotate(paths), clip, decoding.SIZES, VideoOptions())
                 yield {f"{kind}, {sampling}": round(decoding.worker_rate(clips), 1)}

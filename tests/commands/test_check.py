@@ -10,8 +10,8 @@ from PIL import Image
 
 from shared_data import ODD
 from smallbignet.cli import main
-from smallbignet.data.annotations import read_annotations
 from smallbignet.data.integrity import check_video, check_videos
+from smallbignet.data.source import read_annotations
 
 needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason="the collection of odd videos is not here")
 

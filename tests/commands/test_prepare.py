@@ -14,9 +14,10 @@ import pytest
 from shared_data import ODD
 from smallbignet import SmallBigError, WorkError, open_video
 from smallbignet.commands.prepare import prepare, show
-from smallbignet.data.annotations import read_annotations
 from smallbignet.data.encoding import Encoding, prepare_video
 from smallbignet.data.integrity import check_video
+from smallbignet.data.options import DataSource
+from smallbignet.data.source import read_annotations
 from smallbignet.data.video import PyAVVideo
 
 needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason="the collection of odd videos is not here")
@@ -107,10 +108,10 @@ def test_a_list_is_written_anew_and_a_second_run_goes_on(clips, tmp_path, capsys
     rows = [f"{video.relative_to(clips)},{video.parent.name},{i % 2}" for i, video in enumerate(videos)]
     source, target = tmp_path / "clips.csv", tmp_path / "small"
     source.write_text("\n".join(["path,label,fold", *rows, "train/still/gone.mp4,still,0"]) + "\n")
-    report = prepare(str(source), str(target), root=str(clips), short_side=16, workers=1)
+    report = prepare(str(source), str(target), source=DataSource(root=str(clips)), short_side=16, workers=1)
     assert report.videos == 12 and [video.reason for video in report.bad] == ["there is no such file"]
     assert "estimate from 7 videos" in capsys.readouterr().err  # one of the eight is gone
-    kept, given = read_annotations(target / "clips.csv"), read_annotations(source, clips)
+    kept, given = read_annotations(target / "clips.csv"), read_annotations(source, DataSource(root=str(clips)))
     assert [Path(path).relative_to(target).as_posix() for path in kept.paths] == [row.split(",")[0] for row in rows]
     assert kept.classes == given.classes and kept.columns["fold"].tolist() == given.columns["fold"].tolist()[:-1]
     assert "gone.mp4" in (target / "clips_unreadable.csv").read_text()
@@ -119,15 +120,15 @@ def test_a_list_is_written_anew_and_a_second_run_goes_on(clips, tmp_path, capsys
     lost, times = Path(kept.paths[0]), {path: Path(path).stat().st_mtime_ns for path in kept.paths[1:].tolist()}
     lost.unlink()
     lost.with_name(lost.name + ".new").write_bytes(b"half a file, by a run that was killed")
-    again = prepare(str(source), str(target), root=str(clips), short_side=16, workers=1)
+    again = prepare(str(source), str(target), source=DataSource(root=str(clips)), short_side=16, workers=1)
     assert (again.videos, again.bytes_after) == (report.videos, report.bytes_after)
     assert {path: Path(path).stat().st_mtime_ns for path in times} == times
     assert not list(target.rglob("*.new"))
 
     with pytest.raises(SmallBigError, match=r'other settings, .*"short_side": 16'):
-        prepare(str(source), str(target), root=str(clips), short_side=24)
+        prepare(str(source), str(target), source=DataSource(root=str(clips)), short_side=24)
     source.write_text(f"path,label\n{videos[0]},still\n")
-    with pytest.raises(SmallBigError, match=r"--root"):
+    with pytest.raises(SmallBigError, match=r"--data\.root"):
         prepare(str(source), str(tmp_path / "other"))
 
 

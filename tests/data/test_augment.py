@@ -11,11 +11,11 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from smallbignet.data import source
+from smallbignet.data import options
 from smallbignet.data.annotations import Annotations
 from smallbignet.data.datasets import TrainClips
+from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec
-from smallbignet.data.source import VideoOptions
 from smallbignet.data.transforms import AugmentSpec, InputSpec, mix, train_crop
 from smallbignet.errors import SmallBigError
 
@@ -70,7 +70,7 @@ def annotations(monkeypatch) -> Annotations:
     """A video of each of four classes, darker to the right."""
     frames = torch.arange(250, 0, -5, dtype=torch.uint8).expand(2, 3, 50, 50)
     video = SimpleNamespace(num_frames=2, frames=lambda _: frames)
-    monkeypatch.setattr(source, "open_video", lambda *_: nullcontext(video))
+    monkeypatch.setattr(options, "open_video", lambda *_: nullcontext(video))
     return Annotations(np.array(list("abcd")), np.arange(4), list("abcd"))
 
 

@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from smallbignet.data import datasets, source
-from smallbignet.data.annotations import Annotations, read_annotations
-from smallbignet.data.datasets import Batch, DataSpec, TrainClips, epoch_batches, make_loader, read_split
+from smallbignet.data import datasets, options
+from smallbignet.data.annotations import Annotations
+from smallbignet.data.datasets import Batch, TrainClips, epoch_batches, make_loader
+from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec
+from smallbignet.data.source import read_annotations
 from smallbignet.data.synthetic import write_video
 from smallbignet.data.transforms import InputSpec
 from smallbignet.errors import SmallBigError, VideoError
 
-CLIP, SIZES, DATA = ClipSpec("dense", 4, 2), InputSpec(16, (18, 24), 16), DataSpec()
+CLIP, SIZES, OPTIONS = ClipSpec("dense", 4, 2), InputSpec(16, (18, 24), 16), VideoOptions()
 
 
 def draw(seed: int, num_frames: int = 12, height: int = 24, width: int = 40) -> np.ndarray:
@@ -53,7 +55,7 @@ def damaged(videos, tmp_path) -> Annotations:
 
 
 def train_clips(annotations: Annotations, seed: int = 0) -> TrainClips:
-    return TrainClips(annotations, CLIP, SIZES, DATA, seed)
+    return TrainClips(annotations, CLIP, SIZES, OPTIONS, seed)
 
 
 def read_epoch(dataset: TrainClips, epoch: int = 0, first: int = 0, workers: int = 0, batch_size: int = 3) -> list[Batch]:
@@ -109,9 +111,9 @@ def test_the_crop_does_not_go_by_the_clips_place(videos, monkeypatch):
     """65 starts and 65 short sides, each drawn first from a generator of the same seed, would always be the same number."""
     starts, seeds = [], []
     video = SimpleNamespace(num_frames=65, frames=lambda indices: starts.append(indices[0]))
-    monkeypatch.setattr(source, "open_video", lambda *_: nullcontext(video))
+    monkeypatch.setattr(options, "open_video", lambda *_: nullcontext(video))
     monkeypatch.setattr(datasets, "train_crop", lambda frames, spec, seed, _: (seeds.append(seed) or torch.empty(0), False))
-    dataset = TrainClips(videos, ClipSpec("dense", 1, 1), SIZES, DATA)
+    dataset = TrainClips(videos, ClipSpec("dense", 1, 1), SIZES, OPTIONS)
     for epoch in range(30):
         dataset[epoch, 0]
     sides = [int(torch.randint(65, (), generator=torch.Generator().manual_seed(seed))) for seed in seeds]
@@ -153,7 +155,7 @@ def test_where_no_file_can_be_read_training_ends_in_one_line(damaged, workers):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_wrong_setting_is_no_unreadable_file(videos, workers):
-    dataset = TrainClips(videos, CLIP, SIZES, replace(DATA, backend="decord"))
+    dataset = TrainClips(videos, CLIP, SIZES, replace(OPTIONS, backend="decord"))
     with pytest.raises(SmallBigError, match="the backend is one of") as caught:
         read_epoch(dataset, workers=workers)
     assert "\n" not in str(caught.value)
@@ -179,97 +181,3 @@ def test_where_the_system_does_not_tell_a_process_its_cores(videos, monkeypatch)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert same(read_epoch(train_clips(videos), workers=-1), read_epoch(train_clips(videos)))
-
-
-# read_split reads no video, so empty files do.
-
-
-def make_folders(root, *names: str) -> str:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return str(root)
-
-
-def names(annotations: Annotations) -> list[str]:
-    return [os.path.basename(path) for path in annotations.paths]
-
-
-def test_train_and_val_folders_share_the_classes_of_train(tmp_path):
-    root = make_folders(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "train/c/3.mp4", "val/c/4.mp4", "val/b/5.mp4")
-    train, val = read_split(DataSpec(root))
-    assert train.classes == val.classes == ["a", "b", "c"]
-    assert (names(train), train.labels.tolist()) == (["1.mp4", "2.mp4", "3.mp4"], [0, 1, 2])
-    assert (names(val), val.labels.tolist()) == (["5.mp4", "4.mp4"], [1, 2])
-
-
-def test_a_val_source_of_its_own_goes_before_the_val_folder(tmp_path):
-    root = make_folders(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "other/b/4.mp4")
-    train, val = read_split(DataSpec(root, val=str(tmp_path / "other")))
-    assert (names(train), names(val), val.labels.tolist()) == (["1.mp4", "2.mp4"], ["4.mp4"], [1])
-
-
-def test_a_class_that_only_val_has_is_an_error(tmp_path):
-    root = make_folders(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "val/d/4.mp4")
-    with pytest.raises(SmallBigError, match='class "d" is not among the 2 known classes') as caught:
-        read_split(DataSpec(root))
-    assert caught.value.where == str(tmp_path / "val")
-
-
-def test_one_folder_is_split_by_fraction_and_seed(tmp_path):
-    root = make_folders(tmp_path, *(f"{label}/{label}{i}.mp4" for label in "ab" for i in range(10)))
-    train, val = read_split(DataSpec(root, val_fraction=0.3))
-    assert np.bincount(train.labels).tolist() == [7, 7] and np.bincount(val.labels).tolist() == [3, 3]
-    assert not set(names(train)) & set(names(val))
-    assert names(read_split(DataSpec(root, val_fraction=0.3, split_seed=1))[1]) != names(val)
-
-
-@pytest.mark.parametrize(
-    ("settings", "train", "val"),
-    [
-        ({"select": "fold=0,1", "val_select": "fold=2"}, "abcd", "ef"),
-        ({"select": "fold=1", "val_select": "fold=2"}, "cd", "ef"),
-        ({"val_select": "fold=2"}, "abcdgh", "ef"),  # never trains on what it validates with
-        ({"select": "fold=0,1", "val_fraction": 0.5, "group_column": "fold"}, "cd", "ab"),
-    ],
-)
-def test_csv_rows_are_selected(tmp_path, settings, train, val):
-    lines = [f"{name},{'xy'[i % 2]},{i // 2}\n" for i, name in enumerate("abcdefgh")]
-    (tmp_path / "set.csv").write_text("path,label,fold\n" + "".join(lines))
-    (tmp_path / "h").touch()  # one is enough for the paths to be taken for right
-    parts = read_split(DataSpec(str(tmp_path / "set.csv"), **settings))
-    assert ["".join(names(part)) for part in parts] == [train, val]
-    assert parts[0].classes == parts[1].classes == ["x", "y"]
-
-
-def test_class_names_from_a_file(tmp_path):
-    (tmp_path / "train.txt").write_text("1.mp4 1\n2.mp4 0\n")
-    (tmp_path / "val.txt").write_text("1.mp4 2\n")
-    (tmp_path / "1.mp4").touch()
-    (tmp_path / "classes.txt").write_text("run\nbox\nfall\n")
-    spec = DataSpec(str(tmp_path / "train.txt"), str(tmp_path / "val.txt"), classes=str(tmp_path / "classes.txt"))
-    train, val = read_split(spec)
-    assert train.classes == val.classes == ["run", "box", "fall"]
-    assert (train.labels.tolist(), val.labels.tolist()) == ([1, 0], [2])
-
-
-@pytest.mark.parametrize(
-    ("settings", "where"),
-    [
-        ({}, "--data.train"),
-        ({"train": "missing"}, "missing"),
-        ({"train": "set.csv", "val": "missing.csv"}, "missing.csv"),
-        ({"train": "set.csv", "classes": "missing.txt"}, "missing.txt"),
-        ({"train": "set.csv", "val_select": "fold=9"}, "set.csv"),
-        ({"train": "set.csv", "val_select": "fold=0,1"}, "set.csv"),  # nothing is left to train on
-        ({"train": "set.csv", "val_fraction": 0.1}, "data.val_fraction 0.1"),
-        ({"train": "set.csv", "root": "elsewhere"}, "set.csv"),  # where none of the videos is
-    ],
-)
-def test_mistakes_name_their_place(tmp_path, monkeypatch, settings, where):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "set.csv").write_text("path,label,fold\n1.mp4,x,0\n2.mp4,y,1\n")
-    (tmp_path / "1.mp4").touch()
-    with pytest.raises(SmallBigError) as caught:
-        read_split(DataSpec(**settings))
-    assert caught.value.where == where

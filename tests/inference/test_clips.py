@@ -12,10 +12,10 @@ from PIL import Image
 
 from smallbignet import VideoClassifier, load_config, load_model, open_video, save_model
 from smallbignet.commands.evaluate import evaluate
-from smallbignet.data.annotations import read_annotations
 from smallbignet.data.datasets import make_loader
+from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec, Views
-from smallbignet.data.source import VideoOptions
+from smallbignet.data.source import read_annotations
 from smallbignet.data.synthetic import write_video
 from smallbignet.data.transforms import InputSpec
 from smallbignet.inference import clips as road

@@ -24,8 +24,9 @@ from rich.console import Group
 from rich.table import Table as RichTable
 
 from smallbignet.commands.train import train
-from smallbignet.data.annotations import Annotations, read_annotations
-from smallbignet.data.datasets import DataSpec, read_split
+from smallbignet.data.annotations import Annotations
+from smallbignet.data.source import read_annotations
+from smallbignet.data.split import DataSpec, read_split
 from smallbignet.errors import SmallBigError
 from smallbignet.models.zoo import NETWORKS
 from smallbignet.paper.ablation import Ablation, RowResult, Run, cells, compare, headings, markdown, orderings, values_of
@@ -199,7 +200,7 @@ def fold_values(data: DataSpec, column: str) -> list[str]:
     Raises:
         SmallBigError: no such column, or fewer than two values.
     """
-    columns = read_annotations(data.train, data.root or None, data.path_column, data.label_column).columns
+    columns = read_annotations(data.train, data).columns
     if column not in columns:
         raise SmallBigError(f'no column "{column}" with folds (columns: {", ".join(columns) or "none"})', data.train)
     values = np.unique(columns[column]).tolist()

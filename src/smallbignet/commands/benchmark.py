@@ -17,9 +17,9 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from smallbignet.data.benchmarks import read_part
 from smallbignet.data.frames import Unreadable
 from smallbignet.data.sampling import ClipSpec, Views
+from smallbignet.data.source import read_part
 from smallbignet.data.transforms import InputSpec, to_input
 from smallbignet.errors import SmallBigError, WorkError, did_you_mean
 from smallbignet.inference.clips import ClipReader

@@ -8,8 +8,8 @@ from accelerate import PartialState
 from rich.table import Table
 
 from smallbignet.data.annotations import select_rows
-from smallbignet.data.benchmarks import read_part
-from smallbignet.data.source import VideoOptions
+from smallbignet.data.options import DataSource
+from smallbignet.data.source import read_part
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos, write_report
@@ -24,11 +24,7 @@ def evaluate(
     *,
     views: str = "",
     select: str = "",
-    root: str = "",
-    path_column: str = "path",
-    label_column: str = "label",
-    filename_tmpl: str = "",
-    backend: str = "auto",
+    source: DataSource = DataSource(),
     scores: str = "",
     report: str = "",
     workers: int = -1,
@@ -38,25 +34,21 @@ def evaluate(
     """Tests a model on labelled videos: top-1, top-5, mean class accuracy, confusion matrix.
 
     Args:
-        model: a model or run directory, a published network's name, or a hub id.
-        data: a folder with a folder per class (of which a `val` folder is taken), a benchmark as its owners hand it out (of
-            which the validation part is taken), a .csv file with a header, or a list.
+        model: a model or run directory, a published network's name, or org/name on the Hugging Face hub.
+        data: a folder with a folder of videos for each class (its `val` folder, where it has one); Kinetics-400 or
+            Something-Something as their owners publish them (their validation part); a .csv file with a header; or a list.
         views: clips x crops, such as 10x3; the model's own if not given.
-        select: rows of a .csv to test on, such as "fold=3".
-        root: folder that listed paths are relative to, or that holds a benchmark's videos; the source's own if not given.
-        path_column: of a .csv.
-        label_column: of a .csv.
-        filename_tmpl: names of the frames in a frame folder, such as img_{:05d}.jpg; found out if not given.
-        backend: auto (PyAV), pyav or torchcodec.
-        scores: file (.npz) to keep the softmax scores in, by video.
+        select: rows of a .csv file to test on, such as "fold=3".
+        source: how the data set is read.
+        scores: file (.npz) to keep the videos' softmax scores in.
         report: folder for the confusion matrix (.png, .csv), the classes (.csv) and all figures (.json).
         workers: processes that decode; -1 takes all cores but one.
         device: cpu, cuda, ...; a GPU where there is one if not given.
-        precision: fp32; bf16, faster where the device has it; int8, fastest on a processor, its ranges measured first on up to
-            32 of the videos (`pip install 'smallbignet[int8]'`). A run's own tests are in its `run.precision`.
+        precision: fp32; bf16, faster where the device supports it; int8, fastest on a CPU, after measuring value ranges on up
+            to 32 of the videos (`pip install 'smallbignet[int8]'`). The tests of a training run use its `run.precision`.
 
     Raises:
-        SmallBigError: no such model or data, classes that the model doesn't know.
+        SmallBigError: no such model or data, or classes that the model doesn't know.
         WorkError: no video could be read.
     """
     if scores and not scores.endswith(".npz"):
@@ -64,13 +56,11 @@ def evaluate(
     keep_memory()
     state = PartialState(cpu=device == "cpu")
     classifier = VideoClassifier(model, device=device or state.device, precision=precision)
-    annotations = read_part(data, "val", root or None, path_column, label_column, classifier.config.classes)
-    annotations = select_rows(annotations, select, data)
-    options = VideoOptions(filename_tmpl=filename_tmpl, backend=backend)
+    annotations = select_rows(read_part(data, "val", source, classifier.config.classes), select, data)
     views = views or classifier.config.views
-    classifier.calibrate(annotations.paths.tolist(), views, options)
+    classifier.calibrate(annotations.paths.tolist(), views, source)
     with bar("evaluate", len(annotations), "videos", visible=state.is_main_process) as progress:
-        result = score_videos(classifier, annotations, views, options, workers, progress.advance)
+        result = score_videos(classifier, annotations, views, source, workers, progress.advance)
     if state.is_main_process:
         if scores:
             save_scores(result, scores)
@@ -80,7 +70,7 @@ def evaluate(
 
 
 def show(result: Evaluation) -> Table:
-    """The figures as a table, worst classes first, and the unreadable files on standard error."""
+    """A table of the figures, the worst classes first; prints the unreadable files on standard error."""
     figures = result.report()
     for fault in figures["unreadable"]:
         console.print(f"unreadable: {fault['path']}: {fault['reason']}")

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Column, Table
 
-from smallbignet.data.annotations import find_files
+from smallbignet.data.options import VideoOptions
+from smallbignet.data.source import find_files
 from smallbignet.inference.classifier import Answer, VideoClassifier
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.memory import keep_memory
@@ -14,7 +15,7 @@ from smallbignet.utils.memory import keep_memory
 
 @dataclass(frozen=True)
 class Answers:
-    """One answer a file, in the order given."""
+    """One answer for each file, in the order given."""
 
     answers: list[Answer]
 
@@ -24,33 +25,42 @@ class Answers:
         return int(any(answer.error for answer in self.answers))
 
     def report(self) -> list[dict]:
+        """The answers as plain data."""
         return [asdict(answer) for answer in self.answers]
 
 
 def predict(
-    model: str, videos: list[str], *, top: int = 5, views: str = "auto", device: str = "", precision: str = "fp32"
+    model: str,
+    videos: list[str],
+    *,
+    top: int = 5,
+    views: str = "auto",
+    source: VideoOptions = VideoOptions(),
+    device: str = "",
+    precision: str = "fp32",
 ) -> Answers:
-    """Answers labels with scores for video files.
+    """Classifies video files: labels with scores.
 
     Args:
         model: a model or run directory, a published network such as slow_r50, or org/name on the Hugging Face hub.
         videos: files, folders (all videos below, by suffix) or glob patterns.
-        top: how many labels.
-        views: clips x crops, such as 10x3; "auto" is the model's own, with more clips where a long video needs them.
+        top: number of labels for each video.
+        views: clips x crops, such as 10x3; "auto" for the model's own, with more clips where a long video needs them.
+        source: how the videos are opened.
         device: cpu, cuda, ...; a GPU where there is one if not given.
-        precision: fp32; bf16, faster where the device has it; int8, fastest on a processor, its ranges measured first on up to
-            32 of the videos (`pip install 'smallbignet[int8]'`).
+        precision: fp32; bf16, faster where the device supports it; int8, fastest on a CPU, after measuring value ranges on up
+            to 32 of the videos (`pip install 'smallbignet[int8]'`).
 
     Raises:
-        SmallBigError: no such model, or nothing of that name.
+        SmallBigError: no such model, or none of the names is a video's.
     """
     paths = find_files(videos)
     keep_memory()
     classifier = VideoClassifier(model, device=device or None, precision=precision)
     answers = []
     with bar("predict", len(paths), "videos") as progress:
-        classifier.calibrate(paths, views)
-        for answer in classifier.predict_all(paths, top, views):
+        classifier.calibrate(paths, views, source)
+        for answer in classifier.predict_all(paths, top, views, source):
             answers.append(answer)
             if answer.error:
                 console.print(f"unreadable: {answer.path}: {answer.error}")
@@ -59,7 +69,7 @@ def predict(
 
 
 def show(result: Answers) -> Table:
-    """A row a file: labels with scores."""
+    """A table of the files' labels with scores."""
     table = Table(Column("video", overflow="fold"), "label", "score")
     for answer in result.answers:
         for i, prediction in enumerate(answer.predictions):

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 from rich.filesize import decimal
 
-from smallbignet.data.annotations import Annotations, find_videos, to_csv
-from smallbignet.data.benchmarks import read_part
+from smallbignet.data.annotations import Annotations, to_csv
 from smallbignet.data.encoding import Encoding, Prepared, prepare_video
+from smallbignet.data.folders import find_videos, walk
 from smallbignet.data.integrity import VideoReport
+from smallbignet.data.options import DataSource
+from smallbignet.data.source import LIST_SUFFIXES, read_part
 from smallbignet.data.video import VIDEO_EXTENSIONS
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.utils.console import bar, console
@@ -52,15 +54,13 @@ class PrepareReport:
 
 
 def prepare(
-    source: str,
+    data: str,
     target: str,
     *,
     short_side: int = 256,
     gop: int = 8,
     crf: int = 23,
-    root: str = "",
-    path_column: str = "path",
-    label_column: str = "label",
+    source: DataSource = DataSource(),
     workers: int = 0,
 ) -> PrepareReport:
     """Re-encodes videos (H.264 in .mp4, upright, no audio, every frame at its time) to be read fast; says what that saves.
@@ -69,33 +69,31 @@ def prepare(
     left out and listed in the target's unreadable.csv (LIST_unreadable.csv for a list).
 
     Args:
-        source: a folder, of which all videos are taken and .csv, .json and .txt files copied; or a data set's list (.csv with
+        data: a folder, of which all videos are taken and .csv, .json and .txt files copied; or a data set's list (.csv with
             a header, or lines of `path label`), which is written to the target anew.
         target: folder to fill, empty or of an earlier run with the same settings.
         short_side: pixels of the shorter side, commonly 256 or 320; smaller videos keep their size.
         gop: frames from one key frame to the next, at most; fewer are faster to read and larger.
         crf: quality, 0 to 51; more is smaller and worse.
-        root: folder that listed paths are relative to; the list's own if not given.
-        path_column: of a .csv.
-        label_column: of a .csv.
+        source: how the list is read.
         workers: processes; 0 takes one for each core.
 
     Raises:
         SmallBigError: no such source, one without video files, a target of other settings, two videos of one name.
         WorkError: the target can't be written.
     """
-    encoding, folder, given = Encoding(short_side, gop, crf), Path(target), Path(source)
-    annotations = None if given.is_dir() else read_part(given, "train", root or None, path_column, label_column)
+    encoding, folder, given = Encoding(short_side, gop, crf), Path(target), Path(data)
+    annotations = None if given.is_dir() else read_part(given, "train", source)
     if annotations is None:
         base, videos, prefix = given, [str(path) for path in find_videos(given)], ""
         if folder.resolve().is_relative_to(given.resolve()):
             raise SmallBigError("the target is inside the source; take a folder outside", target)
         if not videos:
-            raise SmallBigError("no videos in this folder", source)
+            raise SmallBigError("no videos in this folder", data)
     else:
-        base, videos, prefix = Path(root or given.parent), annotations.paths.tolist(), f"{given.stem}_"
+        base, videos, prefix = Path(source.root or given.parent), annotations.paths.tolist(), f"{given.stem}_"
     if all(map(os.path.isdir, videos)):
-        raise SmallBigError("these are folders of frames, which are read as they are; only video files are prepared", source)
+        raise SmallBigError("these are folders of frames, which are read as they are; only video files are prepared", data)
     goals = find_goals(videos, base, folder)
     claim(folder, {"root": str(base.resolve()), **asdict(encoding)})
     report = prepare_videos(goals, encoding, workers)
@@ -136,7 +134,7 @@ def find_goals(videos: list[str], base: Path, folder: Path) -> dict[str, Path]:
     for video in videos:
         relative = Path(os.path.relpath(video, base))
         if relative.parts[0] == "..":
-            raise SmallBigError(f"this video is not in {base}; name a folder that all are in with --root", video)
+            raise SmallBigError(f"this video is not in {base}; name a folder that all are in with --data.root", video)
         stem = relative.stem if relative.suffix.lower() in VIDEO_EXTENSIONS else relative.name
         goals[video] = folder / relative.with_name(f"{stem}.mp4")
         if (other := taken.setdefault(goals[video], video)) != video:
@@ -162,13 +160,14 @@ def claim(folder: Path, settings: dict) -> None:
 
 def copy_texts(source: Path, folder: Path) -> None:
     """Copies the files that tell the videos' classes, whatever their form."""
-    for path in source.rglob("*"):
-        is_text = path.suffix.lower() in (".csv", ".json", ".txt") and not path.name.startswith(".") and path.is_file()
-        if is_text and path.name != SETTINGS:
-            copy = folder / path.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, fresh_name(copy))
-            os.replace(fresh_name(copy), copy)
+    for place in walk(str(source)):
+        for name in place.files:
+            if Path(name).suffix.lower() in LIST_SUFFIXES and not name.startswith(".") and name != SETTINGS:
+                path = Path(place.path, name)
+                copy = folder / path.relative_to(source)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, fresh_name(copy))
+                os.replace(fresh_name(copy), copy)
 
 
 def write_list(annotations: Annotations, goals: dict[str, Path], file: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,80 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from smallbignet.data.annotations import Annotations, read_classes, select_rows, split
-from smallbignet.data.benchmarks import find_part, read_part
+from smallbignet.data.annotations import Annotations
 from smallbignet.data.frames import Unreadable
+from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec, sample_train_clip
-from smallbignet.data.source import VideoOptions
 from smallbignet.data.transforms import NO_AUGMENT, AugmentSpec, InputSpec, train_crop
 from smallbignet.errors import SmallBigError, VideoError
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class DataSpec(VideoOptions):
-    """Where the videos and their labels are, and how they are split.
-
-    Attributes:
-        train: a folder with a folder per class, or with `train` and `val` folders of that kind; Kinetics-400 or
-            Something-Something V1 or V2 as their owners hand them out; a .csv file with a header; or a list of `path label` or
-            `path num_frames label`.
-        val: likewise, to validate; where empty, the `val` folder, the benchmark's part, or what `val_select` or `val_fraction`
-            takes.
-        select: rows of a .csv to train on, such as "fold=0,1,2"; where empty, all but those that `val_select` takes.
-        val_select: rows to validate on, such as "fold=3".
-        val_fraction: share of every class held out where neither `val` nor `val_select` is given.
-        group_column: column of a .csv whose equal values stay on one side of that split, such as "source".
-        split_seed: seed of that split.
-        root: folder that listed paths are relative to, or that holds a benchmark's videos; where empty, the source's own.
-        path_column: of a .csv.
-        label_column: of a .csv.
-        classes: file with one class name a line, in the order of the class indices; or kinetics400, ssv1 or ssv2.
-        max_unreadable: share of the training videos that may be unreadable before the run stops.
-    """
-
-    train: str = ""
-    val: str = ""
-    select: str = ""
-    val_select: str = ""
-    val_fraction: float = 0.2
-    group_column: str = ""
-    split_seed: int = 0
-    root: str = ""
-    path_column: str = "path"
-    label_column: str = "label"
-    classes: str = ""
-    max_unreadable: float = 0.1
-
-
-def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:
-    """The annotations to train and to validate on, with the same classes.
-
-    Raises:
-        SmallBigError: nothing to read, or a part that is empty.
-    """
-    if not spec.train:
-        raise SmallBigError("which videos? give a folder with a folder per class, a .csv file or a list", "--data.train")
-    everything = _read(spec, spec.train, "train")
-    train = select_rows(everything, spec.select, spec.train)
-    has_parts = find_part(spec.train, "train") != Path(spec.train)
-    if val_source := spec.val or (spec.train if has_parts else ""):
-        return train, select_rows(_read(spec, val_source, "val", everything.classes), spec.val_select, val_source)
-    if not spec.val_select:
-        return split(train, spec.val_fraction, spec.split_seed, spec.group_column)
-    val = select_rows(everything, spec.val_select, spec.train)
-    if not spec.select:
-        train = train.subset(~np.isin(train.paths, val.paths))
-        if not len(train):
-            raise SmallBigError(f'"{spec.val_select}" leaves no video to train on', spec.train)
-    return train, val
-
-
-def _read(spec: DataSpec, source: str, part: str, classes: Sequence[str] | None = None) -> Annotations:
-    if classes is None and spec.classes:
-        classes = read_classes(spec.classes)
-    return read_part(source, part, spec.root or None, spec.path_column, spec.label_column, classes)
 
 
 @dataclass

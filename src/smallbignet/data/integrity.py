@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from smallbignet.data.video import Video, open_video
+from smallbignet.data.frames import Video
+from smallbignet.data.options import VideoOptions
 from smallbignet.errors import VideoError
 from smallbignet.utils.processes import in_processes
 
@@ -28,10 +29,10 @@ class VideoReport:
     num_frames: int
 
 
-def check_video(path: str, filename_tmpl: str = "") -> VideoReport:
+def check_video(path: str, options: VideoOptions = VideoOptions()) -> VideoReport:
     """Decode every frame of a video file or frame folder once."""
     try:
-        with open_video(path, filename_tmpl=filename_tmpl) as video:
+        with options.open(path) as video:
             return judge(video, video.whole_frames())
     except VideoError as error:
         return VideoReport(path, "unreadable", error.what, 0)
@@ -47,7 +48,7 @@ def judge(video: Video, whole: int) -> VideoReport:
     return VideoReport(path, "ok", "", whole)
 
 
-def check_videos(paths: Iterable[str], workers: int = 0, filename_tmpl: str = "") -> Iterator[VideoReport]:
+def check_videos(paths: Iterable[str], workers: int = 0, options: VideoOptions = VideoOptions()) -> Iterator[VideoReport]:
     """Check videos in parallel; reports come in the order of `paths`, as soon as they are there.
 
     A file that crashes its process, or takes more than two minutes and a second for each of its megabytes, is unreadable.
@@ -57,7 +58,7 @@ def check_videos(paths: Iterable[str], workers: int = 0, filename_tmpl: str = ""
         workers: processes; 0 takes one for each core.
     """
     paths = list(paths)
-    jobs = [((path, filename_tmpl), 120 + _megabytes(path)) for path in paths]
+    jobs = [((path, options), 120 + _megabytes(path)) for path in paths]
     for path, result in zip(paths, in_processes(check_video, jobs, workers), strict=True):
         yield result if isinstance(result, VideoReport) else VideoReport(path, "unreadable", result, 0)
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from smallbignet.data.frames import Unreadable
+from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import Views
-from smallbignet.data.source import VideoOptions
 from smallbignet.data.transforms import to_input
 from smallbignet.errors import SmallBigError, VideoError, WorkError
 from smallbignet.inference.clips import ClipReader, VideoClips, ahead

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from smallbignet.data.frames import Unreadable, Video
+from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips
-from smallbignet.data.source import VideoOptions
 from smallbignet.data.transforms import InputSpec, view_crops
 from smallbignet.errors import VideoError
 

@@ -13,8 +13,8 @@ from typing import Literal
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from smallbignet.data.datasets import DataSpec
 from smallbignet.data.sampling import ClipSpec, Views
+from smallbignet.data.split import DataSpec
 from smallbignet.data.transforms import AugmentSpec, InputSpec
 from smallbignet.errors import SmallBigError, did_you_mean
 

@@ -15,7 +15,8 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from smallbignet.data.datasets import Batch, read_split
+from smallbignet.data.datasets import Batch
+from smallbignet.data.split import read_split
 from smallbignet.errors import WorkError
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos

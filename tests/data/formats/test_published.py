@@ -1,4 +1,4 @@
-"""That the benchmarks are read from their owners' files: every video found, every class at its index, every mistake named."""
+"""That data sets are read from their owners' files: every video found, every class at its index, every mistake named."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from smallbignet.data.annotations import Annotations, read_classes
-from smallbignet.data.benchmarks import read_part
-from smallbignet.data.datasets import DataSpec, read_split
+from smallbignet.data.options import DataSource
+from smallbignet.data.source import read_part
+from smallbignet.data.split import DataSpec, read_split
 from smallbignet.errors import SmallBigError
 
 HEADER = "label,youtube_id,time_start,time_end,split"
@@ -108,7 +109,7 @@ def test_a_recipe_takes_both_parts_from_one_path(tmp_path, val_file):
 def test_older_kinetics_files_and_annotations_apart_from_the_videos(tmp_path):
     old = f'{HEADER},is_cc\r\n"air drumming",0123456789a,123.0,133.0,train,0\r\n'
     write(tmp_path, {"lists/part of kinetics.csv": old, f"videos/{CLIPS[1]}.mp4": ""})
-    found = read_part(tmp_path / "lists/part of kinetics.csv", "train", root=tmp_path / "videos")
+    found = read_part(tmp_path / "lists/part of kinetics.csv", "train", DataSource(root=str(tmp_path / "videos")))
     assert rows(found) == [(f"{CLIPS[1]}.mp4", 1)]
 
 
@@ -155,7 +156,7 @@ def test_without_a_file_of_labels_the_shipped_list_counts(tmp_path):
     assert found.labels.tolist() == [1] and found.classes == read_classes("ssv1")
 
 
-def test_a_models_classes_go_before_the_benchmarks(tmp_path):
+def test_a_models_classes_go_before_the_data_sets(tmp_path):
     """A model has its classes in an order of its own, and answers by it."""
     something_v2(tmp_path)
     classes = ["Opening something", "Tipping something over", "Holding something next to something"]
@@ -204,7 +205,7 @@ def test_mistakes_are_one_line_that_names_the_file(tmp_path, name, content, mess
     assert caught.value.where == str(tmp_path / name)
 
 
-def test_a_benchmark_without_the_file_of_a_part(tmp_path):
+def test_a_data_set_without_the_file_of_a_part(tmp_path):
     write(tmp_path, {"kinetics_val.csv": KINETICS_VAL})
     with pytest.raises(SmallBigError, match=r"Kinetics-400 without its kinetics_train\.csv or train\.csv"):
         read_part(tmp_path, "train")
@@ -236,6 +237,6 @@ def test_a_file_of_labels_without_indices(tmp_path, labels):
 
 @pytest.mark.parametrize("name", ["train.csv", "train.json", "labels/train.json", "lists/train.csv"])
 @pytest.mark.parametrize("content", ["path,label,youtube_id,time_start\na/1.mp4,a,x,0\n", '[{"id": "1"}]', "a/1.mp4 0\n", ""])
-def test_another_data_set_is_no_benchmark_for_a_files_name(tmp_path, name, content):
+def test_another_data_set_is_not_taken_for_these_by_a_files_name(tmp_path, name, content):
     found = read_part(write(tmp_path, {"a/1.mp4": "", "b/2.mp4": "", name: content}), "train")
     assert rows(found) == [("1.mp4", 0), ("2.mp4", 1)] and found.classes == ["a", "b"]

@@ -1,0 +1,44 @@
+"""How a user says where data is and how it is read: the same options for every verb, in recipes and on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smallbignet.data.frames import Video
+from smallbignet.data.video import open_video
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """How videos are opened.
+
+    Attributes:
+        filename_tmpl: name of the frames in a folder of frames, such as img_{:05d}.jpg; found out where it is empty.
+        backend: what decodes video files: auto (PyAV), pyav or torchcodec.
+    """
+
+    filename_tmpl: str = ""
+    backend: str = "auto"
+
+    def open(self, path: str) -> Video:
+        """Opens a video; see `open_video` for the errors raised."""
+        return open_video(path, self.backend, self.filename_tmpl)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource(VideoOptions):
+    """How a data set is read.
+
+    Attributes:
+        root: folder that listed paths are relative to, or that holds the videos of a published data set; the list's own folder
+            where it is empty.
+        path_column: column of a .csv file with the paths.
+        label_column: column of a .csv file with the labels.
+        classes: file with one class name per line, in the order of the class indices; or a shipped list, kinetics400, ssv1 or
+            ssv2.
+    """
+
+    root: str = ""
+    path_column: str = "path"
+    label_column: str = "label"
+    classes: str = ""

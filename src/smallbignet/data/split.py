@@ -1,0 +1,69 @@
+"""Which videos of a data set a run trains on, and which it validates on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from smallbignet.data.annotations import Annotations, select_rows, split
+from smallbignet.data.options import DataSource
+from smallbignet.data.source import find_part, read_part
+from smallbignet.errors import SmallBigError
+
+
+@dataclass(frozen=True)
+class DataSpec(DataSource):
+    """Where the videos and their labels are, how they are split, and how they are read.
+
+    Attributes:
+        train: a folder with a folder of videos for each class, or with `train` and `val` folders of this kind; Kinetics-400 or
+            Something-Something V1 or V2 as their owners publish them; a .csv file with a header; or a list of `path label` or
+            `path num_frames label`.
+        val: the same for the videos to validate on; where it is empty, the `val` folder, the published validation part, or
+            what `val_select` or `val_fraction` takes.
+        select: rows of a .csv file to train on, such as "fold=0,1,2"; where it is empty, all that `val_select` doesn't take.
+        val_select: rows to validate on, such as "fold=3".
+        val_fraction: share of every class that is held out where neither `val` nor `val_select` is given.
+        group_column: column of a .csv file, such as "source"; rows with the same value stay on one side of that split.
+        split_seed: seed of that split.
+        max_unreadable: share of the training videos that may be unreadable before the run stops.
+    """
+
+    train: str = ""
+    val: str = ""
+    select: str = ""
+    val_select: str = ""
+    val_fraction: float = 0.2
+    group_column: str = ""
+    split_seed: int = 0
+    max_unreadable: float = 0.1
+
+
+def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:
+    """Reads the videos to train on and those to validate on, with the same classes.
+
+    Raises:
+        SmallBigError: there is nothing to read, or a part is empty.
+    """
+    if not spec.train:
+        raise SmallBigError("which videos? give a folder with a folder per class, a .csv file or a list", "--data.train")
+    everything = read_part(spec.train, "train", spec)
+    train = select_rows(everything, spec.select, spec.train)
+    has_parts = find_part(spec.train, "train") != Path(spec.train)
+    if spec.val or has_parts:
+        return train, _read_val(spec, spec.val or spec.train, everything.classes)
+    if not spec.val_select:
+        return split(train, spec.val_fraction, spec.split_seed, spec.group_column)
+    val = select_rows(everything, spec.val_select, spec.train)
+    if not spec.select:
+        train = train.subset(~np.isin(train.paths, val.paths))
+        if not len(train):
+            raise SmallBigError(f'"{spec.val_select}" leaves no video to train on', spec.train)
+    return train, val
+
+
+def _read_val(spec: DataSpec, path: str, classes: Sequence[str]) -> Annotations:
+    return select_rows(read_part(path, "val", spec, classes), spec.val_select, path)

@@ -1,0 +1,34 @@
+"""The walk that every verb finds its videos by."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from smallbignet.data.folders import find_videos, walk
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_links_to_folders_are_followed_and_loops_end(tmp_path):
+    make(tmp_path, "elsewhere/run/a.mp4", "data/box/b.mp4")
+    (tmp_path / "data/run").symlink_to(tmp_path / "elsewhere/run")
+    (tmp_path / "data/box/all").symlink_to(tmp_path / "data")  # leads to a folder that it lies in
+    (tmp_path / "elsewhere/run/boxes").symlink_to(tmp_path / "data/box")  # and these two to each other
+    (tmp_path / "data/gone").symlink_to(tmp_path / "nowhere")
+    data = tmp_path / "data"
+    found = [path.relative_to(data).as_posix() for path in find_videos(data)]
+    assert found == ["box/b.mp4", "run/a.mp4", "run/boxes/b.mp4"]
+
+
+def test_folders_that_are_not_entered_are_not_listed(tmp_path, monkeypatch):
+    make(tmp_path, "a/1.mp4", "b/2.mp4")
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(Path(path).name) or scandir(path))
+    folders = list(walk(str(tmp_path), enter=lambda name: name != "b"))
+    assert [folder.files for folder in folders] == [[], ["1.mp4"]] and folders[0].folders == ["a", "b"]
+    assert listed == [tmp_path.name, "a"]
