@@ -15,8 +15,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from smallbignet import benchmark, list_models
-from smallbignet.timing.variants import CALIBRATION, INFERENCE, Case, Inference
+from smallbignet import list_models
+from smallbignet.timing.cases import INFERENCE, Case
+from smallbignet.timing.clips import CALIBRATION, write_clips
+from smallbignet.timing.variants import Inference
+from smallbignet.utils.machine import cpu_name
 
 FORMS = ("channels_last", "fused", "fused bf16", "int8")
 CLIP = (8, 112)
@@ -34,7 +37,7 @@ def main() -> None:
     heads = [f"{form}, {kind}" for form in args.forms for kind in ("noise", "real")]
     print(f"| network | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
     with TemporaryDirectory() as folder:
-        noise, real = Path(folder, "noise.pt"), Path(benchmark.write_clips(args.videos, "c2d_r50", CLIP, folder))
+        noise, real = Path(folder, "noise.pt"), Path(write_clips(args.videos, "c2d_r50", CLIP, folder))
         torch.save(torch.randn(CALIBRATION + CLIPS, 3, CLIP[0], CLIP[1], CLIP[1]), noise)
         torch.save(torch.load(real)[: CALIBRATION + CLIPS].clone(), real)
         for name in list_models(args.networks):
@@ -47,7 +50,7 @@ def main() -> None:
                     same = (other.argmax(1) == plain[file].argmax(1)).sum()
                     cells.append(f"{error:.1e}, {same} of {len(other)}")
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    print(f"\ntorch {torch.__version__}, {benchmark.processor()}, {os.cpu_count()} cores")
+    print(f"\ntorch {torch.__version__}, {cpu_name()}, {os.cpu_count()} cores")
 
 
 def logits(name: str, form: str, file: Path) -> torch.Tensor:

@@ -29,7 +29,7 @@ from smallbignet import ops
 from smallbignet.models.zoo import list_models
 from smallbignet.ops import max_pool_triton, norm_relu_triton  # noqa: F401  (before the environment below: not for the interpreter)
 from smallbignet.ops.recompute import kept_for, recompute
-from smallbignet.timing.variants import build_network
+from smallbignet.timing.cases import build_network
 
 CLIP = (8, 224)  # frames, size
 NETWORKS = ("smallbig_r50", "smallbig_r23", "smallbig_slowonly_r50", "slowonly_r50")

@@ -15,9 +15,9 @@ import torch
 from matplotlib.figure import Figure
 
 from smallbignet.models.zoo import list_models
+from smallbignet.timing.cases import FLOORS, INFERENCE, Case
 from smallbignet.timing.turns import Worker, measure
-from smallbignet.timing.variants import FLOORS, INFERENCE, Case
-from smallbignet.utils.machine import processor
+from smallbignet.utils.machine import cpu_name
 
 AXES = {"frames": (8, 16, 32, 64), "size": (112, 160, 224, 320), "batch": (1, 2, 4, 8)}
 COMMON = {"frames": 8, "size": 112, "batch": 1}
@@ -86,8 +86,8 @@ def main() -> None:
     for point, times in seconds.items():
         cells = [f"{time:.2f}, {time / (one * amount(point)):.2f}" for time, one in zip(times, ones, strict=True)]
         print(f"| {' | '.join([*map(str, point), *cells])} |")
-    draw(seconds, args.variants, f"{args.model}, threads: {torch.get_num_threads()}, {processor()}", args.plot)
-    print(f"\ntorch {torch.__version__}, {args.turns} turns, {processor()}, threads: {torch.get_num_threads()}")
+    draw(seconds, args.variants, f"{args.model}, threads: {torch.get_num_threads()}, {cpu_name()}", args.plot)
+    print(f"\ntorch {torch.__version__}, {args.turns} turns, {cpu_name()}, threads: {torch.get_num_threads()}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch import nn
 
 from smallbignet.inference.folded_conv import FoldedConv
 from smallbignet.inference.winograd import Winograd
-from smallbignet.utils.machine import processor
+from smallbignet.utils.machine import cpu_name
 from smallbignet.utils.memory import keep_memory
 
 SHAPES = [(512, 128, 1, 28), (128, 128, 3, 28), (1024, 256, 1, 14), (256, 256, 3, 14), (2048, 512, 1, 7), (512, 512, 3, 7)]
@@ -63,7 +63,7 @@ def main() -> None:
             cells = [f"{median(times[name]):.2f}" if name in times else "" for name in names]
             what = f"{cin} to {cout}, {kernel}x{kernel}, 8x{size}x{size}, {str(dtype).removeprefix('torch.')}"
             print(f"| {what} | {' | '.join(cells)} |", flush=True)
-    print(f"\ntorch {torch.__version__}, {processor()}, {torch.get_num_threads()} threads")
+    print(f"\ntorch {torch.__version__}, {cpu_name()}, {torch.get_num_threads()} threads")
 
 
 if __name__ == "__main__":

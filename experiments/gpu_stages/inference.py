@@ -14,7 +14,7 @@ from gpu_stages.scale import Scale, milliseconds, rate, timed
 from gpu_stages.training import PRECISIONS, allow_tf32, clip_of
 from smallbignet import ops
 from smallbignet.inference.fuse import fuse
-from smallbignet.timing.variants import build_network
+from smallbignet.timing.cases import build_network
 
 WARM_UP = 3
 

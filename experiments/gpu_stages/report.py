@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from smallbignet.timing.turns import Floor
+from smallbignet.timing.floors import Floor
 
 FASTER, FASTER_THAN_BEST, LEANER = 2.5, 1.5, 0.5  # ours beside plain eager, beside plain's best form; memory beside plain's
 OVER_FLOOR, LATENCY = 1.5, 4.0  # of a batch of answers; milliseconds of one

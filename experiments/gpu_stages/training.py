@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from gpu_stages.scale import Scale, rate, timed
-from smallbignet.timing.turns import Floor
-from smallbignet.timing.variants import RIVALS, BestConvolution, Case, Training
+from smallbignet.timing.cases import RIVALS, Case
+from smallbignet.timing.floors import BestConvolution, Floor
+from smallbignet.timing.variants import Training
 
 CLIPS = RIVALS | {"slowfast_r50": (32, 224)}  # frames and size; of the others 8x224
 WITH_FLOOR = ("slowonly_r50", "slowfast_r50", "s3d")  # besides ours: made of convolutions

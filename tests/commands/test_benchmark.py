@@ -1,16 +1,12 @@
-"""`smallbig benchmark` as a user runs it, on a tiny run's network."""
+"""`smallbig benchmark` as a user runs it, with the network of a tiny run."""
 
 import json
 import re
 
 import pytest
-import torch
 
-from smallbignet import load_config
 from smallbignet.cli import main
-from smallbignet.commands import benchmark as act
-from smallbignet.errors import SmallBigError
-from smallbignet.timing.variants import COMPARED
+from smallbignet.timing.clips import COMPARED
 
 
 def rows_of(capsys, *words: str) -> dict[str, dict]:
@@ -21,10 +17,10 @@ def rows_of(capsys, *words: str) -> dict[str, dict]:
     return {row["variant"]: row for row in report["rows"]}
 
 
-def test_answers_by_variant(run, capsys):
-    batch = COMPARED + 2  # more than there are different clips
+def test_inference_by_variant(run, capsys):
+    batch = COMPARED + 2  # more than the different clips
     rows = rows_of(capsys, "--model", str(run), "--variants", "fused,fused bf16", "--profile", "--batch", str(batch))
-    assert list(rows) == ["plain", "fused", "fused bf16"]  # plain is what the others are beside
+    assert list(rows) == ["plain", "fused", "fused bf16"]  # plain is always there
     for row in rows.values():
         slow, fast = row["clips_per_second"][1:]
         assert 0 < slow <= row["clips_per_second"][0] <= fast and not row["refused"]
@@ -36,7 +32,7 @@ def test_answers_by_variant(run, capsys):
     assert rows["fused"]["error"] < 1e-5 < rows["fused bf16"]["error"] < 0.1 and rows["fused"]["same_top1"] == 1
 
 
-def test_training_steps_and_what_they_keep(run, capsys):
+def test_training_steps_and_the_memory_they_keep(run, capsys):
     words = ["--train", "--model", str(run), "--clip", "2x32", "--batch", "8", "--variants", "fused bf16"]  # of 6 classes
     rows = rows_of(capsys, *words)
     assert rows["fused bf16"]["kept_mb"] < rows["plain"]["kept_mb"]
@@ -55,23 +51,6 @@ def test_people_see_markdown(run, capsys, monkeypatch):
     assert notes[0].startswith("s3d, plain: could not run:") and "GMAC/s" in notes[1]
 
 
-def test_real_clips_are_those_of_the_data_set(run, clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(act, "CALIBRATION", 2)
-    file = act.write_clips(str(clips / "train"), str(run), (4, 32), str(tmp_path))
-    written = torch.load(file)
-    assert written.shape == (12, 3, 4, 32, 32) and written.unique(dim=0).shape[0] == 12
-    monkeypatch.setattr(act, "CALIBRATION", 12)
-    with pytest.raises(SmallBigError, match="more than 12 videos"):
-        act.write_clips(str(clips / "train"), str(run), (4, 32), str(tmp_path))
-
-
-def test_networks_by_name_pattern_and_directory(run):
-    assert act.find_networks("c2d_r2*, s3d") == ["c2d_r23", "s3d"]
-    assert act.find_networks(str(run)) == [str(run)]
-    assert act.own_clip("slowfast_r50") == (32, 224) and act.own_clip("s3d") == (16, 224)
-    assert act.own_clip(str(run)) == (load_config(run).clip.clip_len, 32)
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -86,6 +65,6 @@ def test_networks_by_name_pattern_and_directory(run):
         ["--train", "--videos", "x.csv"],
     ],
 )
-def test_mistakes_are_told_in_a_line(words, capsys):
+def test_a_mistake_is_one_line(words, capsys):
     assert main(["benchmark", *words]) == 2
     assert capsys.readouterr().err.count("\n") == 1

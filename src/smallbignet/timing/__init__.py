@@ -1,4 +1,4 @@
-"""Networks timed in turns: what is timed (`variants.py`) and how the turns are taken (`turns.py`).
+"""Networks timed in turns: what can be timed (`cases.py`), how each variant runs (`variants.py`), and the turns (`turns.py`).
 
-What is made faster is in `ops/` and `inference/fuse.py`.
+The machine's floor is in `floors.py`. What makes networks fast is in `ops/` and `inference/`.
 """

@@ -1,4 +1,4 @@
-"""What machine this is: its devices and its CPU."""
+"""The machine that this runs on: its devices and the name of its CPU."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from smallbignet.errors import SmallBigError
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
-    """The device of that name; without one, a GPU where there is one.
+    """Return the device of this name; without a name, a GPU if there is one, else the CPU.
 
     Raises:
-        SmallBigError: this torch doesn't have that device.
+        SmallBigError: PyTorch has no such device here.
     """
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -23,8 +23,8 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
     return chosen
 
 
-def processor() -> str:
-    """The processor's name, where the system tells it."""
+def cpu_name() -> str:
+    """Return the name of the CPU, or as much as the system says of it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))

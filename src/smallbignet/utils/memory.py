@@ -1,4 +1,4 @@
-"""What a network on a processor loses to the operating system: its activations' memory, asked for and given back every time."""
+"""The memory of activations on a CPU: without this, every step or clip asks the operating system for it again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # <malloc.h>
 
 
 def keep_memory() -> None:
-    """Lets this process keep freed memory for the next step or clip, where the C library is glibc; elsewhere nothing happens.
+    """Let this process keep freed memory for the next step or clip. Without glibc as the C library, this does nothing.
 
-    Large tensors are otherwise mapped afresh, and their pages filled with zeros: up to a tenth of the time.
+    Otherwise the pages of large tensors are given back and filled with zeros again, which takes up to a tenth of the time.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
