@@ -1,12 +1,17 @@
-"""That no call can stop the others."""
+"""Calls in other processes: their order, and that no call can stop the others."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
-from smallbignet.utils.processes import in_processes
+import pytest
+
+from smallbignet.utils.processes import Failure, in_processes
 
 
 def misbehave(how: str) -> str:
@@ -14,12 +19,73 @@ def misbehave(how: str) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "hang":
         time.sleep(600)
+    if how == "raise":
+        raise ValueError("seven is too many")
     return how
 
 
-def test_a_crash_and_a_hang_cost_only_their_own_file():
-    jobs = [((how,), 4.0 if how == "hang" else 60.0) for how in ("good", "crash", "fine", "hang", "well")]
-    good, crashed, fine, hung, well = in_processes(misbehave, jobs, workers=2)
+def test_a_crash_a_hang_and_an_exception_cost_only_their_own_call():
+    calls = [((how,), 2.0 if how == "hang" else 60.0) for how in ("good", "crash", "fine", "hang", "raise", "well")]
+    good, crashed, fine, hung, raised, well = in_processes(misbehave, calls, workers=2)
     assert (good, fine, well) == ("good", "fine", "well")
-    assert crashed == "the decoder crashed"
-    assert hung == "the decoder was not done after 4 seconds"
+    assert crashed == Failure("it crashed the process that worked on it")
+    assert hung == Failure("it was not done after 2 seconds")
+    assert raised == Failure("ValueError: seven is too many")
+
+
+def test_results_come_in_the_order_of_the_calls_and_as_they_are_done():
+    calls = [((str(number),), 60.0) for number in range(300)]
+    assert list(in_processes(misbehave, calls, workers=2)) == [str(number) for number in range(300)]
+    results = in_processes(misbehave, [(("first",), 60.0), *[(("hang",), 600.0)] * 3], workers=2)
+    assert next(results) == "first"
+    started = time.monotonic()
+    results.close()  # while two calls hang
+    assert time.monotonic() - started < 10
+    assert list(in_processes(misbehave, [])) == []
+
+
+SCRIPT = """
+from smallbignet.utils.processes import in_processes
+{guard}
+    for result in in_processes(print, [(("line",), 60.0)], 1):
+        print(result)
+"""
+
+
+@pytest.mark.parametrize("guard", ['if __name__ == "__main__":', "if True:"], ids=["guarded", "unguarded"])
+def test_a_script_without_a_main_guard_is_told_so(guard, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT.format(guard=guard))
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode == 0) == ("__name__" in guard)
+    if done.returncode:
+        assert "WorkError: no process could be started; in a script, call this under `if __name__" in done.stderr
+
+
+INTERRUPTED = """
+import signal, sys, time
+from smallbignet.utils.processes import in_processes
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if __name__ == "__main__":
+    for result in in_processes(time.sleep, [((0.0,), 60.0), ((600.0,), 900.0)], 1):
+        print("started", flush=True)
+"""
+
+
+def is_running(pid: str) -> bool:
+    """Whether a process runs; one that has ended may stay in the system's list until its new parent asks for its status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in Linux's /proc")
+def test_ctrl_c_ends_all_processes_at_once(tmp_path):
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    process = subprocess.Popen([sys.executable, tmp_path / "script.py"], start_new_session=True, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"started\n"
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(timeout=20)
+    assert not any(map(is_running, children))

@@ -23,7 +23,7 @@ from smallbignet.data.video import VIDEO_EXTENSIONS
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.files import fresh_name, write_text
-from smallbignet.utils.processes import in_processes
+from smallbignet.utils.processes import Failure, in_processes
 
 SETTINGS = "prepare.json"  # in the target folder: what its videos were made with
 SAMPLE = 8  # videos that are prepared first, to say what all of them will come to
@@ -206,9 +206,9 @@ def prepare_videos(goals: dict[str, Path], encoding: Encoding, workers: int = 0)
         for video, result in zip(sample + left, in_processes(prepare_video, jobs, workers), strict=True):
             if isinstance(result, WorkError):
                 raise result
-            if isinstance(result, str):
+            if isinstance(result, Failure):
                 fresh_name(goals[video]).unlink(missing_ok=True)
-                result = Prepared(VideoReport(video, "unreadable", result, 0))
+                result = Prepared(VideoReport(video, "unreadable", result.reason, 0))
             results[video] = result
             bad += result.report.status != "ok"
             progress.advance(note=f"{bad} left out")

@@ -10,7 +10,7 @@ from typing import Literal
 from smallbignet.data.frames import Video
 from smallbignet.data.options import VideoOptions
 from smallbignet.errors import VideoError
-from smallbignet.utils.processes import in_processes
+from smallbignet.utils.processes import Failure, in_processes
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def check_videos(paths: Iterable[str], workers: int = 0, options: VideoOptions =
     paths = list(paths)
     jobs = [((path, options), 120 + _megabytes(path)) for path in paths]
     for path, result in zip(paths, in_processes(check_video, jobs, workers), strict=True):
-        yield result if isinstance(result, VideoReport) else VideoReport(path, "unreadable", result, 0)
+        yield VideoReport(path, "unreadable", result.reason, 0) if isinstance(result, Failure) else result
 
 
 def _megabytes(path: str) -> float:

@@ -1,77 +1,94 @@
-"""Calls in processes that they may crash or hang: what FFmpeg meets in other people's files does both."""
+"""Calls in other processes, which may crash or hang: what FFmpeg does with other people's files can do both."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, TimeoutError  # another one than the builtin before Python 3.11
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any
 
+from pebble import ProcessExpired, ProcessPool
 
-def in_processes(function: Callable, jobs: list[tuple[tuple, float]], workers: int = 0) -> Iterator[Any]:
-    """Call `function` for each (arguments, seconds allowed) in order; where that fails, yield a sentence that says how.
+from smallbignet.errors import WorkError
 
-    An executor would do but for two things: one dead process breaks all of it, and it can't end a call that hangs.
-    The processes are spawned: a script that calls this does so under `if __name__ == "__main__":`.
+AHEAD = 64  # calls scheduled for each process: enough to keep it busy, and few enough for a list of a million calls
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that returned nothing.
+
+    Attributes:
+        reason: why, in plain words.
+    """
+
+    reason: str
+
+
+def in_processes(function: Callable, calls: Sequence[tuple[tuple, float]], workers: int = 0) -> Iterator[Any]:
+    """Calls a function in several processes, and yields what each call returns, in the order of the calls.
+
+    A call that crashes its process, takes too long or raises an exception yields a `Failure`; the others are not affected. The
+    processes are spawned, so a script must call this under `if __name__ == "__main__":`.
 
     Args:
-        workers: processes; 0 takes one for each core.
+        function: one that can be pickled, as its arguments and what it returns.
+        calls: for each call the arguments and the seconds allowed.
+        workers: number of processes; 0 means one for each core.
+
+    Raises:
+        WorkError: no process can be started.
     """
-    workers = workers or os.cpu_count() or 1
-    context = multiprocessing.get_context("spawn")
-    waiting = deque(enumerate(jobs))
-    results: dict[int, Any] = {}
-    busy: dict[Connection, tuple[int, float, Any]] = {}  # to each process: its job, when it must be done, the process
-    idle: list[tuple[Connection, Any]] = []
-    following = 0
+    workers = min(workers or os.cpu_count() or 1, len(calls))
+    scheduled: deque[tuple[Future, float]] = deque()
+    pool = ProcessPool(workers, context=get_context("spawn"))
     try:
-        while following < len(jobs):
-            while waiting and len(busy) < workers:
-                idle = [(connection, process) for connection, process in idle if process.is_alive()]
-                connection, process = idle.pop() if idle else spawn(context, function)
-                job, (arguments, seconds) = waiting.popleft()
-                connection.send(arguments)
-                busy[connection] = job, time.monotonic() + seconds, process
-            nearest = min(deadline for _, deadline, _ in busy.values())
-            ready = wait(list(busy), max(0.0, nearest - time.monotonic()))
-            for connection, (job, deadline, process) in list(busy.items()):
-                if connection in ready:
-                    try:
-                        results[job] = connection.recv()
-                        idle.append((connection, process))
-                    except (EOFError, OSError):
-                        results[job] = "the decoder crashed"
-                elif time.monotonic() >= deadline:
-                    results[job] = f"the decoder was not done after {jobs[job][1]:.0f} seconds"
-                    process.kill()
-                else:
-                    continue
-                del busy[connection]
-            while following in results:
-                yield results.pop(following)
-                following += 1
+        for arguments, seconds in calls:
+            scheduled.append((pool.schedule(function, arguments, timeout=seconds), seconds))
+            if len(scheduled) > AHEAD * workers:
+                yield _wait(*scheduled.popleft())
+        while scheduled:
+            yield _wait(*scheduled.popleft())
     finally:
-        for _, _, process in busy.values():
-            process.kill()
-        for connection, _ in idle:  # which ends its process
-            connection.close()
+        pool.stop()
+        pool.join()
+
+
+def _wait(future: Future, seconds: float) -> Any:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        what = 'no process could be started; in a script, call this under `if __name__ == "__main__":`'
+        raise WorkError(what) from error
+    except ProcessExpired:
+        return Failure("it crashed the process that worked on it")
+    except TimeoutError:
+        return Failure(f"it was not done after {seconds:.0f} seconds")
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}")
 
 
 def spawn(context: Any, function: Callable) -> tuple[Connection, Any]:
-    """A process that calls `function` with each tuple of arguments it is sent and sends the answer, until it is let go of."""
+    """A process that calls `function` with each tuple of arguments that it is sent, and sends back what that returns.
+
+    Returns:
+        the connection to send and receive by, which ends the process when it is closed; and the process.
+    """
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(function, theirs), daemon=True)
     process.start()
-    theirs.close()  # so that ours ends when the process does
+    theirs.close()  # so that `ours` ends when the process does
     return ours, process
 
 
 def _serve(function: Callable, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the caller ends these
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the caller ends this one
     while True:
         try:
             arguments = connection.recv()
