@@ -20,6 +20,8 @@ FOLDERS = ("docs", "examples", "experiments", "src/smallbignet/recipes")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 
+FILES = [file for folder in ("src", "tests", "examples", "experiments") for file in (ROOT / folder).rglob("*.py")]
+
 CODE = re.compile(r"^```\w*\n(.*?)^```|((?:^    .*\n)+)", re.MULTILINE | re.DOTALL)  # between fences, or indented
 LINK = re.compile(r"""\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)\"""")
 
@@ -65,6 +67,12 @@ def test_links_lead_somewhere(page):
         target = (ROOT / page).parent / path if path else ROOT / page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(page for page in TEXTS if page.startswith("docs"))])
+def test_files_named_exist(page):
+    for name in re.findall(r"(?<![*\w])[\w/]*\w+\.py\b", TEXTS[page]):
+        assert any(file.as_posix().endswith(f"/{name}") for file in FILES), name
 
 
 def anchors(text: str) -> set[str]:
