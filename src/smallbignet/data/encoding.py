@@ -1,4 +1,4 @@
-"""Videos re-encoded to a shorter side with dense key frames, so that a few frames of each are read fast."""
+"""How `smallbig prepare` encodes one video: a shorter side and dense key frames, so that a few frames of it are read fast."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from smallbignet.data.video import PyAVVideo, conversion, open_video, upright
 from smallbignet.errors import SmallBigError, VideoError, WorkError
 from smallbignet.utils.files import fresh_name
 
-TIME_BASE = Fraction(1, 360000)  # whole numbers of it: milliseconds, 1/90000 s, frames at 24, 25, 30, 24/1.001, 30/1.001 ...
+# Milliseconds, 1/90000 s, and frames at 24, 25, 30, 24/1.001, 30/1.001 ... a second are whole numbers of it.
+TIME_BASE = Fraction(1, 360000)
 
-# FFmpeg's bicubic, full chroma in and out, and accurate rounding, without which all colours come out one or two of 255 darker
+# FFmpeg's flags: bicubic, full chroma in and out, accurate rounding (without it, all colours get one or two of 255 darker).
 SCALER = 0x4 | 0x2000 | 0x4000 | 0x40000
 
 
@@ -43,11 +44,33 @@ class Encoding:
         if self.short_side < 2 or self.gop < 1 or not 0 <= self.crf <= 51:
             raise SmallBigError("short_side is at least 2, gop at least 1, crf 0 to 51", f"{self}")
 
+    def size(self, video: Video) -> tuple[int, int]:
+        """Width and height of the encoded video: even, as 4:2:0 needs them."""
+        scale = min(1.0, self.short_side / min(video.width, video.height))
+        width, height = (max(2, 2 * round(side * scale / 2)) for side in (video.width, video.height))
+        return width, height
+
+    def options(self) -> dict[str, str]:
+        """Options of x264.
+
+        Its preset "veryfast" takes a third of the time of the default and no more space. B-frames delay what a decoder
+        returns: with them, reading gains less (8 frames of short 256p clips: 1.5 times as fast, not 2.2). With a macroblock
+        tree or several threads, the same frames can give other bytes. Without a constant frame rate, frames that are shown for
+        a short time, as some files wrongly say, look worse.
+        """
+        speed = {"preset": "veryfast", "bf": "0", "mbtree": "0", "threads": "1", "x264-params": "force-cfr=1"}
+        return speed | {"g": str(self.gop), "crf": str(self.crf)}
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of one video: check's words on it, the seconds that this took, and, where it was asked for, the seconds
-    that reading 8 frames spread over it takes before and after."""
+    """What became of one video.
+
+    Attributes:
+        report: how much of it can be read, as `check` says it.
+        seconds: that encoding took; 0.0 if it was encoded before.
+        before, after: seconds to read 8 frames spread over it, as it was and as it is; 0.0 if not measured.
+    """
 
     report: VideoReport
     seconds: float = 0.0
@@ -56,25 +79,29 @@ class Prepared:
 
 
 def prepare_video(source: str, target: str, encoding: Encoding, timed: bool) -> Prepared | WorkError:
-    """Prepares one video where that was not done, and measures on demand how fast it is read before and after."""
-    fresh, start, seconds = fresh_name(Path(target)), time.perf_counter(), 0.0
+    """Encodes a video into a file that is there as a whole or not at all; one that is there already is kept.
+
+    Args:
+        timed: whether to measure how fast the video is read before and after.
+
+    Returns:
+        What became of it; or, as this runs in processes of its own, the error that ends all work.
+    """
+    fresh = fresh_name(Path(target))
+    seconds = 0.0
     try:
         if not os.path.exists(target):
-            fresh.parent.mkdir(parents=True, exist_ok=True)
-            with open_video(source) as video:
-                report = judge(video, encode(video, fresh, encoding))
+            start = time.perf_counter()
+            report = _encode_whole(source, fresh, encoding)
             if report.status != "ok":
                 return Prepared(report)
-            with open_video(fresh) as written:
-                if written.num_frames != report.num_frames:
-                    raise VideoError(f"encoded, it has {written.num_frames} frames, not {report.num_frames}", source)
             os.replace(fresh, target)
             seconds = time.perf_counter() - start
         times = (reading_time(source), reading_time(target)) if timed and os.path.exists(source) else (0.0, 0.0)
         return Prepared(VideoReport(source, "ok", "", 0), seconds, *times)
     except VideoError as error:
         return Prepared(VideoReport(source, "unreadable", error.what, 0))
-    except OSError as error:  # a full disk, which PyAV tells as one, too
+    except OSError as error:  # also PyAV's, where the disk is full
         return WorkError(f"can't write this file: {error.strerror}", target)
     except av.FFmpegError as error:
         return Prepared(VideoReport(source, "unreadable", f"it can't be encoded: {error.strerror}", 0))
@@ -83,12 +110,20 @@ def prepare_video(source: str, target: str, encoding: Encoding, timed: bool) -> 
             fresh.unlink()
 
 
-def encode(video: Video, file: Path, encoding: Encoding) -> int:
-    """Writes all undamaged frames of a video, one at a time, upright, as H.264 in MP4; answers their number.
+def _encode_whole(source: str, file: Path, encoding: Encoding) -> VideoReport:
+    """Encodes a video, and checks that the file has as many frames as were read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open_video(source) as video:
+        report = judge(video, encode(video, file, encoding))
+    if report.status == "ok":
+        with open_video(file) as written:
+            if written.num_frames != report.num_frames:
+                raise VideoError(f"encoded, it has {written.num_frames} frames, not {report.num_frames}", source)
+    return report
 
-    x264's "veryfast" takes a third of the time of its default and no more space. No B-frames, which delay what a decoder
-    answers: with them, reading gains less (8 frames of short 256p clips: 1.5 times as fast, not 2.2). No macroblock tree, nor
-    threads, with which the same frames can give other bytes.
+
+def encode(video: Video, file: Path, encoding: Encoding) -> int:
+    """Writes all undamaged frames of a video, one at a time, upright, as H.264 in MP4; returns their number.
 
     Raises:
         VideoError: `video` is a folder of frames.
@@ -96,29 +131,41 @@ def encode(video: Video, file: Path, encoding: Encoding) -> int:
     """
     if not isinstance(video, PyAVVideo):
         raise VideoError("it is a folder of frames, not a video file", video.path)
-    scale = min(1.0, encoding.short_side / min(video.width, video.height))
-    width, height = (max(2, 2 * round(side * scale / 2)) for side in (video.width, video.height))  # even, for 4:2:0
-    options = {"preset": "veryfast", "bf": "0", "mbtree": "0", "g": f"{encoding.gop}", "crf": f"{encoding.crf}", "threads": "1"}
-    options["x264-params"] = "force-cfr=1"  # else frames that are shown for a short time, as some files wrongly say, look worse
+    width, height = encoding.size(video)
     rate = Fraction(min(max(video.fps or 25, 1), 60)).limit_denominator(1001)
-    shrink, to_yuv, whole, pts = VideoReformatter(), VideoReformatter(), 0, -1
+    pictures = _Pictures(width, height)
+    whole, pts = 0, -1
     with av.open(str(file), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream = container.add_stream("libx264", rate=rate, options=encoding.options())
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = TIME_BASE
         for seconds, frame in video.stored_frames():
-            on_side = upright(torch.empty(frame.height, frame.width), frame).shape[0] != frame.height
-            size = {"width": height, "height": width} if on_side else {"width": width, "height": height}
-            stored = shrink.reformat(frame, format="rgb24", interpolation=SCALER, **size, **conversion()).to_ndarray()
-            turned = upright(torch.from_numpy(stored).permute(2, 0, 1), frame).permute(1, 2, 0).contiguous()
-            rgb = av.VideoFrame.from_ndarray(turned.numpy(), format="rgb24")
-            picture = to_yuv.reformat(rgb, format="yuv420p", interpolation=SCALER, **conversion())
+            picture = pictures.make(frame)
             pts = max(pts + 1, round(seconds / TIME_BASE))
             picture.pts, picture.time_base = pts, TIME_BASE
             container.mux(stream.encode(picture))
             whole += 1
         container.mux(stream.encode())
     return whole
+
+
+class _Pictures:
+    """Makes pictures to encode, upright and of one size, of frames as they are stored."""
+
+    def __init__(self, width: int, height: int):
+        self.width = width
+        self.height = height
+        self.shrink = VideoReformatter()
+        self.to_yuv = VideoReformatter()
+
+    def make(self, frame: av.VideoFrame) -> av.VideoFrame:
+        is_on_side = upright(torch.empty(frame.height, frame.width), frame).shape[0] != frame.height
+        width, height = (self.height, self.width) if is_on_side else (self.width, self.height)
+        settings = {"interpolation": SCALER, **conversion()}
+        stored = self.shrink.reformat(frame, format="rgb24", width=width, height=height, **settings).to_ndarray()
+        turned = upright(torch.from_numpy(stored).permute(2, 0, 1), frame).permute(1, 2, 0).contiguous()
+        rgb = av.VideoFrame.from_ndarray(turned.numpy(), format="rgb24")
+        return self.to_yuv.reformat(rgb, format="yuv420p", **settings)
 
 
 def reading_time(path: str) -> float:

@@ -1,4 +1,4 @@
-"""Which videos can be read whole: every frame decoded once, in processes that a broken file may crash or hang."""
+"""Which videos can be read whole: every frame is decoded once, in processes that a broken file may crash or hang."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from smallbignet.utils.processes import Failure, in_processes
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What decoding one video came to.
+    """How much of a video can be read.
 
     Attributes:
         status: "ok"; "damaged": some frames can be read, but not all that the file promises; "unreadable": none can.
-        reason: one plain sentence, empty if ok.
+        reason: one plain sentence, empty if the video is ok.
         num_frames: frames that can be read without damage.
     """
 
@@ -30,7 +30,7 @@ class VideoReport:
 
 
 def check_video(path: str, options: VideoOptions = VideoOptions()) -> VideoReport:
-    """Decode every frame of a video file or frame folder once."""
+    """Decodes every frame of a video once."""
     try:
         with options.open(path) as video:
             return judge(video, video.whole_frames())
@@ -39,29 +39,31 @@ def check_video(path: str, options: VideoOptions = VideoOptions()) -> VideoRepor
 
 
 def judge(video: Video, whole: int) -> VideoReport:
-    """What it comes to that `whole` frames of a video can be read without damage."""
-    path, promised = video.path, max(video.num_frames, video.claimed_frames)
+    """The report on a video of which `whole` frames can be read without damage."""
+    promised = max(video.num_frames, video.claimed_frames)
     if whole == 0:
-        return VideoReport(path, "unreadable", f"all of its {promised} frames are damaged or missing", 0)
+        return VideoReport(video.path, "unreadable", f"all of its {promised} frames are damaged or missing", 0)
     if whole < promised:
-        return VideoReport(path, "damaged", f"{whole} of {promised} frames can be read without damage", whole)
-    return VideoReport(path, "ok", "", whole)
+        return VideoReport(video.path, "damaged", f"{whole} of {promised} frames can be read without damage", whole)
+    return VideoReport(video.path, "ok", "", whole)
 
 
 def check_videos(paths: Iterable[str], workers: int = 0, options: VideoOptions = VideoOptions()) -> Iterator[VideoReport]:
-    """Check videos in parallel; reports come in the order of `paths`, as soon as they are there.
+    """Checks videos in parallel; the reports come in the order of `paths`, each as soon as it is there.
 
-    A file that crashes its process, or takes more than two minutes and a second for each of its megabytes, is unreadable.
-    The processes are spawned: a script that calls this does so under `if __name__ == "__main__":`.
+    A file that crashes its process, or takes too long (see `seconds_allowed`), is unreadable. The processes are spawned: a
+    script that calls this does so under `if __name__ == "__main__":`.
 
     Args:
         workers: processes; 0 takes one for each core.
     """
     paths = list(paths)
-    jobs = [((path, options), 120 + _megabytes(path)) for path in paths]
+    jobs = [((path, options), seconds_allowed(path)) for path in paths]
     for path, result in zip(paths, in_processes(check_video, jobs, workers), strict=True):
         yield VideoReport(path, "unreadable", result.reason, 0) if isinstance(result, Failure) else result
 
 
-def _megabytes(path: str) -> float:
-    return os.path.getsize(path) / 1e6 if os.path.exists(path) else 0.0
+def seconds_allowed(path: str, per_megabyte: float = 1.0) -> float:
+    """How long work on a video may take before it counts as hanging: two minutes, and more for large files."""
+    megabytes = os.path.getsize(path) / 1e6 if os.path.exists(path) else 0.0
+    return 120 + per_megabyte * megabytes
