@@ -36,10 +36,12 @@ from smallbignet.data.datasets import Batch, TrainClips, make_loader
 from smallbignet.data.encoding import Encoding, encode
 from smallbignet.data.frames import Video
 from smallbignet.data.options import VideoOptions
+from smallbignet.data.pyav_video import conversion
 from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips
 from smallbignet.data.synthetic import HARD, render_clip
+from smallbignet.data.torchcodec_video import is_torchcodec_available
 from smallbignet.data.transforms import InputSpec, train_crop
-from smallbignet.data.video import conversion, is_torchcodec_available, open_video
+from smallbignet.data.video import open_video
 from smallbignet.inference.clips import ClipReader, read_views
 
 FRAMES, WIDTH, HEIGHT = 300, 340, 256

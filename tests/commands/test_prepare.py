@@ -17,8 +17,8 @@ from smallbignet.commands.prepare import prepare, show
 from smallbignet.data.encoding import Encoding, prepare_video
 from smallbignet.data.integrity import check_video
 from smallbignet.data.options import DataSource
+from smallbignet.data.pyav_video import PyAVVideo
 from smallbignet.data.source import read_annotations
-from smallbignet.data.video import PyAVVideo
 
 needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason="the collection of odd videos is not here")
 

@@ -15,7 +15,9 @@ import torch
 from av.stream import Disposition
 
 from shared_data import ODD
-from smallbignet.data.video import is_torchcodec_available, open_video, upright
+from smallbignet.data.pyav_video import upright
+from smallbignet.data.torchcodec_video import is_torchcodec_available
+from smallbignet.data.video import open_video
 from smallbignet.errors import SmallBigError, VideoError
 
 needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason="the collection of odd videos is not here")

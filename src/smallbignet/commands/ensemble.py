@@ -1,4 +1,4 @@
-"""`smallbig ensemble`: the score fusion of Tables 10 and 11, the mean of several models' softmax scores of the same videos."""
+"""`smallbig ensemble`: the mean of several models' softmax scores of the same videos, as in Tables 10 and 11."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Ensemble:
     """Several models' scores of the same videos, and their mean.
 
     Attributes:
-        files: where the members' scores were.
-        weights: the members' weights, which sum to 1.
-        members: the members' scores, the videos in the order of the first.
+        files: the scores files.
+        weights: one for each file; they sum to 1.
+        members: the scores of each file, with the videos in the order of the first.
         result: the weighted mean of the scores.
     """
 
@@ -40,20 +40,20 @@ class Ensemble:
 
 
 def ensemble(files: list[str], *, weights: str = "", scores: str = "") -> Ensemble:
-    """Averages several models' scores of the same videos, and says how well each and all of them do.
+    """Averages several models' scores of the same videos, and reports the accuracy of each model and of all together.
 
     Args:
-        files: scores files (.npz) that `evaluate --scores` wrote; the videos may be in another order.
-        weights: a number for each file, such as "2,1"; all count the same if not given.
-        scores: file (.npz) to keep the averaged scores in.
+        files: scores files (.npz) that `evaluate --scores` wrote; the videos may be in different orders.
+        weights: one number for each file, such as "2,1"; equal weights if not given.
+        scores: file (.npz) to write the averaged scores to.
 
     Raises:
-        SmallBigError: fewer than two files, no scores files, scores of different videos, labels or classes.
+        SmallBigError: fewer than two files, no scores files, or scores of different videos, labels or classes.
     """
     if len(files) < 2:
-        raise SmallBigError("an ensemble takes two scores files or more", files[0])
+        raise SmallBigError("an ensemble needs at least two scores files", files[0])
     if scores and (not scores.endswith(".npz") or Path(scores).resolve() in [Path(file).resolve() for file in files]):
-        raise SmallBigError("a scores file ends in .npz, and is none of those that are averaged", scores)
+        raise SmallBigError("the averaged scores go to a .npz file that is not one of those averaged", scores)
     shares = parse_weights(weights, len(files))
     first, *others = map(load_scores, files)
     members = [first, *(align(other, first, file, files[0]) for other, file in zip(others, files[1:], strict=True))]
@@ -65,7 +65,7 @@ def ensemble(files: list[str], *, weights: str = "", scores: str = "") -> Ensemb
 
 
 def show(result: Ensemble) -> Table:
-    """A row for each member, and one for all of them."""
+    """A table with one row for each file, and one for the ensemble."""
     figures = result.report()
     shown = {"top1": "top-1 %", "top5": "top-5 %"} if len(result.result.classes) > 5 else {"top1": "top-1 %"}
     table = Table("scores", "weight", *shown.values(), caption=f"{figures['videos']} videos")
@@ -77,17 +77,19 @@ def show(result: Ensemble) -> Table:
 
 
 def parse_weights(text: str, count: int) -> list[float]:
-    """Reads "2,1" as shares of 1; equal ones where it is empty.
+    """Reads weights such as "2,1" and scales them so that they sum to 1; an empty text means equal weights.
 
     Raises:
-        SmallBigError: not `count` numbers, or none of them above zero.
+        SmallBigError: the text is not `count` numbers, one is negative, or none is above zero.
     """
     try:
         weights = np.array([float(word) for word in text.split(",")] if text else [1.0] * count)
     except ValueError:
         weights = np.zeros(0)
     if len(weights) != count or not np.isfinite(weights).all() or weights.min() < 0 or weights.max() == 0:
-        raise SmallBigError(f"weights are {count} numbers, one a file, none negative, such as {','.join('1' * count)}", text)
+        raise SmallBigError(
+            f"weights are {count} numbers, one for each file, none negative, such as {','.join('1' * count)}", text
+        )
     return (weights / weights.sum()).tolist()
 
 

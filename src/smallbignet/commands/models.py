@@ -1,4 +1,4 @@
-"""`smallbig models`: the networks and what they cost."""
+"""`smallbig models`: the networks, their parameters and their multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -
 
     Args:
         pattern: shell pattern of names.
-        clip: frames x size, such as 8x224; of SlowFast, the slow pathway's frames.
-        num_classes: of the classifier.
+        clip: frames x size, such as 8x224; for SlowFast, the frames of the slow pathway.
+        num_classes: number of classes of the classifier.
 
     Raises:
         SmallBigError: a clip of another form, or no such network.
@@ -42,11 +42,11 @@ def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -
 
 
 def show(catalog: Catalog) -> Table:
-    """A row a network."""
+    """A table with one row per network."""
     table = Table(
         Column("network", no_wrap=True),
         "res2, res3, res4, res5",
-        caption=f"clips of {catalog.clip}, as frames x size; of SlowFast, the slow pathway's frames",
+        caption=f"clips of {catalog.clip}, as frames x size; for SlowFast, the frames of the slow pathway",
     )
     for heading in ("params (M)", "GMACs", "of convolutions"):
         table.add_column(heading, justify="right")

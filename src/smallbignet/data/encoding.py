@@ -14,8 +14,9 @@ from av.video.reformatter import VideoReformatter
 
 from smallbignet.data.frames import Video
 from smallbignet.data.integrity import VideoReport, judge
+from smallbignet.data.pyav_video import PyAVVideo, conversion, upright
 from smallbignet.data.sampling import ClipSpec, sample_test_clips
-from smallbignet.data.video import PyAVVideo, conversion, open_video, upright
+from smallbignet.data.video import open_video
 from smallbignet.errors import SmallBigError, VideoError, WorkError
 from smallbignet.utils.files import fresh_name
 

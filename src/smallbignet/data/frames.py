@@ -1,4 +1,4 @@
-"""What a video is, frames by number, and its simplest kind: a folder of images, one a frame."""
+"""What a video is, namely frames by number, and its simplest kind: a folder with one image per frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from smallbignet.errors import SmallBigError, VideoError
 
-# What the field names the frames of a video, in the order in which a folder is searched for them.
+# The usual names of the frames of a video, in the order in which a folder is searched for them.
 TEMPLATES = [
     f"{prefix}{{:0{digits}d}}.{suffix}"
     for suffix in ("jpg", "png")
@@ -39,9 +39,9 @@ class Video(ABC):
 
     Attributes:
         path: the file or folder.
-        num_frames: how many frames there are to ask for.
-        claimed_frames: how many the file says it has, 0 if it does not say; more than `num_frames` if its end is missing.
-        fps: mean frames a second, 0.0 if unknown.
+        num_frames: number of frames that can be asked for.
+        claimed_frames: number of frames by the file's own header, 0 if it has none; above `num_frames` if its end is missing.
+        fps: mean frames per second, 0.0 if unknown.
         width, height: size in pixels of the upright frames.
     """
 
@@ -53,10 +53,10 @@ class Video(ABC):
     height: int
 
     def frames(self, indices: Sequence[int]) -> Tensor:
-        """Read frames by number, in the order asked; a number may come more than once.
+        """Reads frames by number, in the order asked; a number may be asked for more than once.
 
         Returns:
-            uint8 RGB frames (T, 3, H, W), upright, T = len(indices).
+            uint8 RGB frames (T, 3, H, W), upright, T = len(indices). In memory, the colours of a pixel lie side by side.
 
         Raises:
             IndexError: a number is negative, or not below `num_frames`.
@@ -64,7 +64,7 @@ class Video(ABC):
         """
         wanted = np.array([int(i) for i in indices])
         frames = self.each(wanted)
-        # Decoders give a pixel's colours side by side; resizing is twice as fast on that, and the networks take it.
+        # As decoders write them: resizing is twice as fast on that layout, and the networks run on it.
         out = torch.empty(len(wanted), self.height, self.width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
         for number, frame in frames:
             for slot in np.flatnonzero(wanted == number):
@@ -72,7 +72,7 @@ class Video(ABC):
         return out
 
     def each(self, indices: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
-        """Read frames by number one at a time, forwards, each once: its number and uint8 (3, H, W).
+        """Reads frames one at a time, in the order of their numbers, each once; yields its number and uint8 (3, H, W).
 
         Raises:
             IndexError, VideoError: as `frames` does.
@@ -84,7 +84,7 @@ class Video(ABC):
         return zip(wanted, self._read(wanted), strict=True)
 
     def whole_frames(self) -> int:
-        """Read every frame once and count those without damage."""
+        """Reads every frame once and counts those without damage."""
         whole = 0
         for i in range(self.num_frames):
             with suppress(VideoError):
@@ -93,10 +93,10 @@ class Video(ABC):
 
     @abstractmethod
     def _read(self, wanted: Sequence[int]) -> Iterator[Tensor]:
-        """Upright frames as uint8 (3, H, W), by ascending numbers; raises VideoError."""
+        """Reads upright frames, uint8 (3, H, W), whose numbers ascend; raises VideoError."""
 
-    def close(self) -> None:  # noqa: B027 (a folder has nothing to let go of)
-        """Let go of the file."""
+    def close(self) -> None:  # noqa: B027 (a folder has nothing to close)
+        """Closes the file."""
 
     def __enter__(self) -> Video:
         return self
@@ -106,16 +106,17 @@ class Video(ABC):
 
 
 class FrameFolder(Video):
-    """A folder of images, one a frame, numbered from 0 or 1 without a gap; images of other names don't matter.
+    """A folder with one image per frame, numbered from 0 or 1 without a gap. Images with other names are ignored.
 
     Args:
-        filename_tmpl: name of a frame, such as "img_{:05d}.jpg"; where empty, the first of `TEMPLATES` that is there.
+        filename_tmpl: name of a frame, such as "img_{:05d}.jpg"; where it is empty, the first of `TEMPLATES` that is there.
     """
 
     def __init__(self, path: str, filename_tmpl: str = ""):
         if filename_tmpl and not re.fullmatch(r"[^{}]*\{(:\d*d?)?\}[^{}]*", filename_tmpl):
             raise SmallBigError("a frame's name has its number in it, such as img_{:05d}.jpg", f"filename_tmpl {filename_tmpl}")
-        self.path, self.fps = path, 0.0
+        self.path = path
+        self.fps = 0.0
         names = set(os.listdir(path))
         self._template, self._first = self._find_frames(names, [filename_tmpl] if filename_tmpl else TEMPLATES)
         self.num_frames = 0
@@ -148,7 +149,7 @@ class FrameFolder(Video):
 
     @contextmanager
     def _open(self, index: int) -> Iterator[Image.Image]:
-        """A frame's image, of which only the head has been read."""
+        """Opens the image of a frame; only its header is read."""
         name = self._name(index)
         try:
             with Image.open(os.path.join(self.path, name)) as image:

@@ -1,4 +1,4 @@
-"""Which frames: pure functions of a video's number of frames, a clip spec, the number of clips and a random generator."""
+"""Which frames make up a clip: functions of the number of frames, a clip spec, the number of clips and a random generator."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ClipSpec:
 
     Attributes:
         sampling: "dense": clip_len frames, frame_interval apart, from one place (Kinetics-400); "uniform": one frame from each
-            of clip_len equal segments of the whole video, num_segments elsewhere (Something-Something).
-        clip_len: frames in a clip.
-        frame_interval: frames from one to the next, for dense sampling. Written 8x8: clip_len x frame_interval.
+            of clip_len equal segments of the whole video, which others call num_segments (Something-Something).
+        clip_len: number of frames in a clip.
+        frame_interval: distance from one frame to the next in dense clips. "8x8" means clip_len x frame_interval.
     """
 
     sampling: Literal["dense", "uniform"] = "dense"
@@ -35,13 +35,13 @@ class ClipSpec:
 
     @property
     def span(self) -> int:
-        """Frames of the video that a dense clip covers, those between its frames and behind its last included."""
+        """Number of video frames that a dense clip covers, with those between its frames and after its last one."""
         return self.clip_len * self.frame_interval
 
 
 @dataclass(frozen=True)
 class Views:
-    """What is averaged for one video: clips along time, and crops of each, 1 (centre) or 3 (along the longer side)."""
+    """The views of a video that are averaged: clips along time, and crops of each: 1 (centre) or 3 (along the longer side)."""
 
     num_clips: int = 1
     num_crops: int = 1
@@ -51,7 +51,7 @@ class Views:
         """Reads "10x3".
 
         Raises:
-            SmallBigError: it isn't clips x crops, with 1 or 3 crops.
+            SmallBigError: the text isn't clips x crops, with 1 or 3 crops.
         """
         match = re.fullmatch(r"([1-9]\d*)x([13])", text)
         if not match:
@@ -63,9 +63,12 @@ class Views:
 
 
 def sample_train_clip(num_frames: int, spec: ClipSpec, generator: torch.Generator) -> np.ndarray:
-    """Frame indices (clip_len,) of a random clip: a random start (dense), or a random frame of each segment (uniform).
+    """Draws a random clip: a random start (dense), or a random frame of each segment (uniform).
 
     A video shorter than a dense clip is looped; one with fewer frames than segments repeats frames.
+
+    Returns:
+        Frame indices (clip_len,).
     """
     if spec.sampling == "dense":
         starts = max(num_frames - spec.span, 0) + 1
@@ -74,17 +77,20 @@ def sample_train_clip(num_frames: int, spec: ClipSpec, generator: torch.Generato
 
 
 def sample_test_clips(num_frames: int, spec: ClipSpec, num_clips: int) -> np.ndarray:
-    """Frame indices (num_clips, clip_len) that cover the video.
+    """Chooses clips that cover the video.
 
-    Dense: starts evenly spaced from the first possible to the last; one clip is the middle one. Uniform: the first clip takes
-    the middle of each segment; of K clips, each next one lies 1/K of a segment further on, round to the segment's start, so
-    that of two clips the second is TSM's shifted sample. Short videos as in `sample_train_clip`.
+    Dense: starts evenly spaced from the first possible to the last; a single clip starts in the middle. Uniform: the first clip
+    takes the middle of each segment. With K clips, each next one lies 1/K of a segment later, and continues at the start of
+    the segment when it passes its end; the second of two clips is TSM's shifted sample. Short videos: see `sample_train_clip`.
+
+    Returns:
+        Frame indices (num_clips, clip_len).
     """
     if spec.sampling == "dense":
         last = max(num_frames - spec.span, 0)
         starts = np.linspace(0, last, num_clips) if num_clips > 1 else np.array([last / 2])
         return np.stack([_dense(num_frames, spec, int(start)) for start in starts])
-    parts = 2 * num_clips  # whole numbers: a rounded fraction may fall on the frame before
+    parts = 2 * num_clips  # in whole numbers: a rounded fraction may fall on the frame before
     places = (num_clips + 2 * np.arange(num_clips)) % parts
     return np.stack([_uniform(num_frames, spec, np.full(spec.clip_len, place), parts) for place in places])
 
@@ -94,5 +100,5 @@ def _dense(num_frames: int, spec: ClipSpec, start: int) -> np.ndarray:
 
 
 def _uniform(num_frames: int, spec: ClipSpec, places: np.ndarray, parts: int = 1) -> np.ndarray:
-    """The frame at `places` (0 to `parts`, one a segment) of each segment."""
+    """One frame of each segment, at its place in the segment: 0 to `parts`."""
     return ((np.arange(spec.clip_len) * parts + places) * num_frames // (spec.clip_len * parts)).astype(np.int64)

@@ -1,10 +1,10 @@
-"""Rendered data sets, the demo's and a harder one: short real video files whose class is the motion, and nothing else.
+"""Rendered data sets, one for the demo and a harder one: short real video files whose class is a motion and nothing else.
 
-A clip shows one textured shape, the subject, over a background. The state of the shape is a handful of independent attributes.
-Each is either constant, at a value drawn uniformly from its range, or moving through that range at an even pace, from a
-random point. Both ways its value in any one frame has the same uniform distribution, so no single frame tells the
-classes apart; and since each motion is as likely to run one way as the other, neither does the direction of time.
-Whatever else a clip shows is drawn without regard to its class.
+A clip shows one textured shape, the subject, over a background. The shape has a few independent attributes. Each is either
+constant, at a value drawn uniformly from its range, or moves through that range at an even pace, from a random point. In both
+cases, its value in any one frame has the same uniform distribution, so no single frame tells the classes apart. Each motion is
+as likely to run one way as the other, so the direction of time does not tell them apart either. Everything else in a clip is
+drawn independently of its class.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,14 +18,14 @@ import numpy as np
 
 
 class Attribute(NamedTuple):
-    """The range of one attribute of a shape, and whether a motion leaves it at one end to re-enter at the other."""
+    """The range of one attribute of a shape, and whether a motion that leaves it at one end continues at the other."""
 
     low: float
     high: float
     wraps: bool = False
 
 
-# Lengths are fractions of the frame's side. Half of the largest size is below the least x: the shape is never cut.
+# Lengths are fractions of the frame's side. Half of the largest size is less than the smallest x, so the shape is never cut.
 ATTRIBUTES = {
     "x": Attribute(0.22, 0.78),
     "y": Attribute(0.22, 0.78),
@@ -35,7 +35,7 @@ ATTRIBUTES = {
     "brightness": Attribute(0.7, 1.0),
 }
 
-# Name -> the attributes that move.
+# The attributes that move in each class.
 CLASSES: dict[str, tuple[str, ...]] = {
     "still": (),
     "horizontal": ("x",),
@@ -47,14 +47,13 @@ CLASSES: dict[str, tuple[str, ...]] = {
 
 
 class Scene(NamedTuple):
-    """A data set's classes, and what its clips show besides the subject.
+    """The classes of a data set, and what its clips show besides the subject.
 
     Attributes:
-        classes: name -> the attributes of the subject that move.
-        distractors: at most so many grey shapes lie behind the subject, which is never grey; each moves like a class drawn at
-            random.
-        drift: how far the background wanders to and fro, each way, as a fraction of the frame's side.
-        noise: standard deviation of each pixel's noise, of 255.
+        classes: for each name, the attributes of the subject that move.
+        distractors: largest number of grey shapes behind the subject, which is never grey; each moves as in a random class.
+        drift: how far the background moves to and fro, in each direction, as a fraction of the frame's side.
+        noise: standard deviation of the noise of each pixel, whose values go to 255.
     """
 
     classes: Mapping[str, tuple[str, ...]]
@@ -64,7 +63,7 @@ class Scene(NamedTuple):
 
 
 DEMO = Scene(CLASSES)
-# The demo's classes, and each motion together with the next one: 10 classes.
+# The demo's classes, and each motion combined with the next one: 10 classes.
 MOTIONS = [name for name in CLASSES if CLASSES[name]]
 HARD = Scene(
     classes=CLASSES | {"+".join(pair): sum((CLASSES[name] for name in pair), ()) for pair in pairwise(MOTIONS)},
@@ -73,24 +72,24 @@ HARD = Scene(
     noise=4,
 )
 
-# Cycles in a clip: one to two sweeps of a range that is swept to and fro, half a turn to a full turn of one that wraps.
+# Cycles in a clip: one to two sweeps through a range that is swept to and fro, half a turn to a full turn of one that wraps.
 CYCLES = (0.5, 1.0)
 
 
 def draw_tracks(moving: tuple[str, ...], rng: np.random.Generator, num_frames: int = 32) -> dict[str, np.ndarray]:
-    """Every attribute's value in each frame, (T,), with those named in `moving` in motion and the others constant."""
+    """The values of every attribute in each frame, (T,): those named in `moving` move, the others are constant."""
     if unknown := set(moving) - ATTRIBUTES.keys():
         raise ValueError(f"no such attribute: {', '.join(sorted(unknown))} (there are {', '.join(ATTRIBUTES)})")
     tracks = {}
     for name, (low, high, wraps) in ATTRIBUTES.items():
-        # Drawn for constant attributes too, so that one generator gives the same shape and place whatever moves.
+        # Also drawn for constant attributes, so that a generator gives the same shape and place whatever moves.
         phase = _draw_phase(rng, num_frames, name in moving)
         tracks[name] = low + (high - low) * (phase if wraps else _to_and_fro(phase))
     return tracks
 
 
 def _draw_phase(rng: np.random.Generator, num_frames: int, moves: bool = True) -> np.ndarray:
-    """Position in a cycle, 0 to 1, in each frame, (T,)."""
+    """The position in a cycle in each frame, 0 to 1, (T,)."""
     start, velocity = rng.uniform(), rng.uniform(*CYCLES) * rng.choice([-1, 1])
     return (start + velocity * np.linspace(0, 1, num_frames) * moves) % 1
 
@@ -103,8 +102,8 @@ def _box(u: np.ndarray, v: np.ndarray, left: float, right: float, top: float, bo
     return np.maximum(np.maximum(left - u, u - right), np.maximum(top - v, v - bottom))
 
 
-# Signed distance to the outline, negative inside, at points (u, v). Each shape reaches about the rim of the unit disc,
-# never leaves it, and looks different after a quarter turn, lest a turning clip sampled at the wrong rate look still.
+# Signed distance to the outline, negative inside, at points (u, v). Each shape nearly fills the unit disc, never leaves it, and
+# looks different after a quarter turn: otherwise a turning clip that is sampled at the wrong rate would look still.
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "bar": lambda u, v: _box(u, v, -0.93, 0.93, -0.35, 0.35),
     "cross": lambda u, v: np.minimum(_box(u, v, -0.22, 0.22, -0.6, 0.97), _box(u, v, -0.7, 0.7, -0.35, 0.1)),
@@ -128,7 +127,7 @@ def _rgb(hue: np.ndarray, value: np.ndarray, saturation: float) -> np.ndarray:
 def render_clip(
     moving: tuple[str, ...], rng: np.random.Generator, num_frames: int = 32, size: int = 96, scene: Scene = DEMO
 ) -> np.ndarray:
-    """One clip, (T, H, W, 3) uint8 with H = W = `size` pixels, in which the attributes named in `moving` move."""
+    """Renders a clip, uint8 (T, H, W, 3) with H = W = `size` pixels, in which the attributes named in `moving` move."""
     tracks = draw_tracks(moving, rng, num_frames)
     shape = rng.choice(list(SHAPES))
     tint = rng.uniform(60, 160, size=3)
@@ -149,9 +148,9 @@ def render_clip(
 
 
 def _draw_shape(frames: np.ndarray, tracks: dict[str, np.ndarray], shape: str, stripes: float, saturation: float) -> None:
-    """Draws a shape with its attributes' values over the frames, (T, H, W, 3) in 0..255, H = W."""
+    """Draws a shape with the values of its attributes over the frames, (T, H, W, 3) in 0..255, H = W."""
     num_frames, size = frames.shape[:2]
-    # Only a square around the shape is computed, a fifth of the frame. The frame's edge moves the square, not the shape.
+    # Only a square around the shape is computed, a fifth of the frame. At the frame's edge the square is moved, not the shape.
     x, y, diameter = (size * tracks[name][:, None, None] for name in ("x", "y", "size"))
     side = min(size, int(np.ceil(ATTRIBUTES["size"].high * size)) + 3)
     left, top = (np.clip((centre - side / 2).round().astype(int), 0, size - side) for centre in (x, y))
@@ -168,10 +167,10 @@ def _draw_shape(frames: np.ndarray, tracks: dict[str, np.ndarray], shape: str, s
 
 
 def write_video(path: str | Path, frames: np.ndarray, fps: int = 16) -> None:
-    """Encode frames, (T, H, W, 3) uint8 with even H and W, into an MP4 file; the same frames give the same bytes."""
+    """Encodes frames, uint8 (T, H, W, 3) with even H and W, as an MP4 file; the same frames give the same bytes."""
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    # Groups of 16 pictures, closed by default in both codecs, let readers seek. More than one thread would make the bytes
-    # depend on the machine, and x264's macroblock tree on memory that it never wrote (seen with MALLOC_PERTURB_ set).
+    # Groups of 16 pictures, closed by default in both codecs, let readers seek. With several threads, the bytes would depend on the
+    # machine; with x264's macroblock tree, on memory that it never wrote (seen with MALLOC_PERTURB_ set).
     options = {"preset": "veryfast", "crf": "18", "mbtree": "0", "g": "16", "threads": "1"}
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=Fraction(fps), options=options)
@@ -192,17 +191,17 @@ def make_dataset(
     progress: Callable[[int, int], object] = lambda done, total: None,
     scene: Scene = DEMO,
 ) -> Path:
-    """Write the data set as root/SPLIT/CLASS/0000.mp4, 0001.mp4, ...; other files under `root` stay as they are.
+    """Writes the data set as root/SPLIT/CLASS/0000.mp4, 0001.mp4, ...; other files in `root` stay as they are.
 
     Args:
-        root: the folder, made where it is missing.
-        clips_per_class: split -> number of clips of each class, such as {"train": 80, "val": 20}.
-        seed: a clip depends on this and on its own path, never on how many others there are.
+        root: the folder; it is made where it is missing.
+        clips_per_class: number of clips of each class by split, such as {"train": 80, "val": 20}.
+        seed: a clip depends on this and on its own path, not on the number of other clips.
         num_frames: frames in a clip.
         size: height and width in pixels, even.
         fps: frames per second.
-        progress: called after each clip with the number of clips done and the number of all.
-        scene: the data set's classes, and what its clips show.
+        progress: called after each clip with the number of clips that are done and the number of all clips.
+        scene: the classes of the data set, and what its clips show.
 
     Returns:
         The root.

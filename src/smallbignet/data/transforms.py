@@ -24,15 +24,16 @@ from smallbignet.errors import SmallBigError
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What the network is shown of a frame. All lengths in pixels.
+    """What the network is shown of a frame. All lengths are in pixels.
 
     Attributes:
-        size: side of the square crop: random in training, central in a 1-crop test.
-        train_short_side: the shorter side is drawn from this range, ends included, in training.
-        short_side: the shorter side in tests; side of each of the crops of a 3-crop test.
-        flip: mirror half of the training clips; off where labels have a direction (left, right) and no `flip_pairs`.
-        mean: of the red, green and blue channel, of 1.
-        std: likewise.
+        size: side of the square crop: random in training, central in a test with one crop.
+        train_short_side: in training, frames are scaled until their shorter side has a random length in this range, ends
+            included.
+        short_side: length of the shorter side in tests; a test with three crops takes squares of this side.
+        flip: mirror half of the training clips; turn it off where labels have a direction (left, right) and no `flip_pairs`.
+        mean: of the red, green and blue values, which go from 0 to 1.
+        std: standard deviation of the same.
     """
 
     size: int = 224
@@ -51,13 +52,13 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class AugmentSpec:
-    """What a clip goes through in training besides crop and flip. All off by default, as in the paper.
+    """How training clips are changed, besides crop and flip. All is off by default, as in the paper.
 
     Attributes:
-        randaugment: operations of RandAugment (Cubuk et al., CVPRW 2020) a clip, alike for all its frames; 0 for none.
+        randaugment: number of RandAugment's operations for each clip (Cubuk et al., CVPRW 2020), the same for all its frames.
         magnitude: strength of these operations, 0 to 30.
         mixup: alpha of the Beta distribution that mixup (Zhang et al., ICLR 2018) draws its shares from; 0 for no mixup.
-        cutmix: likewise for CutMix (Yun et al., ICCV 2019). Where both are on, each batch goes through one of them.
+        cutmix: the same for CutMix (Yun et al., ICCV 2019). Where both are on, each batch gets one of them.
         flip_pairs: class indices that swap when a clip is mirrored, such as [[86, 87]] for left and right.
     """
 
@@ -81,7 +82,7 @@ class AugmentSpec:
         """The label of a mirrored clip, for each label.
 
         Raises:
-            SmallBigError: `flip_pairs` name a class that there is not, or are given though no clip is mirrored.
+            SmallBigError: `flip_pairs` name a class that does not exist, or are given although no clip is mirrored.
         """
         if self.flip_pairs and not flip:
             raise SmallBigError("flip_pairs are for mirrored clips, so they need input.flip true", "augment.flip_pairs")
@@ -100,7 +101,7 @@ NO_AUGMENT = AugmentSpec()
 
 @contextmanager
 def _draws_from(seed: int) -> Iterator[None]:
-    """What is drawn within comes from `seed`; torchvision draws from the global generator, which then goes on as it was."""
+    """Random draws inside come from `seed`. torchvision uses the global generator, which is afterwards as it was before."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would queue a note for CUDA at every call
         yield
@@ -155,15 +156,15 @@ def to_input(clips: Tensor, spec: InputSpec) -> Tensor:
 
 
 def mix(images: Tensor, labels: Tensor, num_classes: int, spec: AugmentSpec, seed: int) -> tuple[Tensor, Tensor]:
-    """Mixup or CutMix of each clip with its neighbour in the batch, on the images' device, as `seed` says.
+    """Mixes each clip with its neighbour in the batch by mixup or CutMix, on the images' device; `seed` decides how.
 
     Args:
-        images: float (N, C, T, H, W).
+        images: float NCTHW (N, C, T, H, W).
         labels: int64 (N,).
 
     Returns:
-        Images of the same shape, in a memory format of torchvision's choice, and targets: each class's share, float
-        (N, num_classes). Where both are off, images and labels as they are.
+        Images of the same shape, in a memory format of torchvision's choice, and targets: the share of each class, float
+        (N, num_classes). Where both are off: images and labels as they are.
     """
     kinds = [(v2.MixUp, spec.mixup), (v2.CutMix, spec.cutmix)]
     mixers = [kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds if alpha]
@@ -171,5 +172,5 @@ def mix(images: Tensor, labels: Tensor, num_classes: int, spec: AugmentSpec, see
         return images, labels
     with _draws_from(seed):
         mixer = mixers[int(torch.randint(len(mixers), ()))]
-        mixed, targets = mixer(tv_tensors.Video(images), labels)  # without it, torchvision takes no five dimensions
+        mixed, targets = mixer(tv_tensors.Video(images), labels)  # torchvision refuses five dimensions in a plain tensor
     return mixed.as_subclass(Tensor), targets

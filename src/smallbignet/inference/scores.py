@@ -1,4 +1,4 @@
-"""Scores files (.npz): what `evaluate --scores` writes and `ensemble` fuses."""
+"""Scores files (.npz), which `evaluate --scores` writes and `ensemble` averages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smallbignet.inference.evaluation import Evaluation
 
 
 def save_scores(result: Evaluation, file: str) -> None:
-    """Keeps the scores as an .npz file: arrays videos, labels, scores and classes."""
+    """Writes the scores as an .npz file with the arrays videos, labels, scores and classes."""
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         file, videos=result.videos, labels=result.labels, scores=result.scores, classes=np.array(result.classes)
@@ -25,7 +25,7 @@ def load_scores(file: str) -> Evaluation:
     """Reads what `save_scores` wrote.
 
     Raises:
-        SmallBigError: it is no such file.
+        SmallBigError: there is no such file, or it is no scores file.
     """
     try:
         with np.load(file, allow_pickle=False) as arrays:
@@ -40,12 +40,15 @@ def load_scores(file: str) -> Evaluation:
         and np.isin(labels, range(len(classes))).all()
     ):
         raise SmallBigError("the videos, labels, scores and classes of this scores file don't fit each other", file)
-    paths = np.array([os.path.normpath(video) for video in videos.tolist()])  # a list's "../" are of the list's folder
+    paths = np.array([os.path.normpath(video) for video in videos.tolist()])  # without the "../" of a list in another folder
     return Evaluation(paths, labels, scores, classes.tolist(), [], "")
 
 
 def align(other: Evaluation, first: Evaluation, file: str, first_file: str) -> Evaluation:
-    """Another model's scores with the videos in the order of the first's.
+    """The scores of another model, with the videos in the order of the first model's.
+
+    Args:
+        file, first_file: where the scores were, for the errors.
 
     Raises:
         SmallBigError: names the first class, video or label that differs.
@@ -60,7 +63,7 @@ def align(other: Evaluation, first: Evaluation, file: str, first_file: str) -> E
     for missing, where, there in ((ours - theirs, file, first_file), (theirs - ours, first_file, file)):
         for video in missing:
             raise SmallBigError(f"no scores of {video}, which {there} has{hint}", where)
-    order = np.empty(len(first.videos), np.int64)  # a list may name a video twice, even with two labels
+    order = np.empty(len(first.videos), np.int64)  # by label, too: a list may name a video twice, even with two labels
     order[np.lexsort((first.labels, first.videos))] = np.lexsort((other.labels, other.videos))
     for i in np.flatnonzero(other.labels[order] != first.labels):
         mine, yours = (first.classes[label] for label in (other.labels[order][i], first.labels[i]))

@@ -6,8 +6,9 @@ import pytest
 import torch
 from test_video import GROUPS, ODD, assert_frames_are_those_of_the_whole, decode_all, encode, needs_odd
 
-from smallbignet.data import video as module
-from smallbignet.data.video import PyAVVideo, open_video
+from smallbignet.data import pyav_video as module
+from smallbignet.data.pyav_video import PyAVVideo
+from smallbignet.data.video import open_video
 
 SPARSE = "keyint=250:bframes=3:b-adapt=0:b-pyramid=none:scenecut=0"  # 0 and every fourth are referred to, no other
 
