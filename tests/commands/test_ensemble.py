@@ -97,9 +97,9 @@ def test_files_that_hold_no_scores(write, tmp_path):
         ensemble([one, str(tmp_path / "gone.npz")])
     with pytest.raises(SmallBigError, match="don't fit"):
         ensemble([one, write("odd.npz", ONE, labels=[0, 1, 3])])
-    with pytest.raises(SmallBigError, match="two scores files"):
+    with pytest.raises(SmallBigError, match="at least two scores files"):
         ensemble([one])
     before = (tmp_path / "1.npz").read_bytes()
-    with pytest.raises(SmallBigError, match="none of those"):
+    with pytest.raises(SmallBigError, match="not one of those"):
         ensemble([one, one], scores=one)
     assert (tmp_path / "1.npz").read_bytes() == before

@@ -87,9 +87,8 @@ def parse_weights(text: str, count: int) -> list[float]:
     except ValueError:
         weights = np.zeros(0)
     if len(weights) != count or not np.isfinite(weights).all() or weights.min() < 0 or weights.max() == 0:
-        raise SmallBigError(
-            f"weights are {count} numbers, one for each file, none negative, such as {','.join('1' * count)}", text
-        )
+        example = ",".join("1" * count)
+        raise SmallBigError(f"weights are {count} numbers, one for each file, none negative, such as {example}", text)
     return (weights / weights.sum()).tolist()
 
 

@@ -169,8 +169,8 @@ def _draw_shape(frames: np.ndarray, tracks: dict[str, np.ndarray], shape: str, s
 def write_video(path: str | Path, frames: np.ndarray, fps: int = 16) -> None:
     """Encodes frames, uint8 (T, H, W, 3) with even H and W, as an MP4 file; the same frames give the same bytes."""
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    # Groups of 16 pictures, closed by default in both codecs, let readers seek. With several threads, the bytes would depend on the
-    # machine; with x264's macroblock tree, on memory that it never wrote (seen with MALLOC_PERTURB_ set).
+    # Groups of 16 pictures, closed by default in both codecs, let readers seek. With several threads, the bytes would depend on
+    # the machine; with x264's macroblock tree, on memory that it never wrote (seen with MALLOC_PERTURB_ set).
     options = {"preset": "veryfast", "crf": "18", "mbtree": "0", "g": "16", "threads": "1"}
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=Fraction(fps), options=options)
