@@ -1,7 +1,7 @@
-"""The command line: verb -> function, nothing else. A verb's options are its function's keyword arguments.
+"""The command line: for each verb a function. A verb's options are its function's keyword arguments.
 
-Standard output gets the result, a table or with --json one JSON document; everything else goes to standard error.
-Exit status: 0, 1 where the work itself failed, 2 for a mistake in the command.
+The result goes to standard output, as a table or, with --json, as one JSON document; everything else goes to standard error.
+Exit status: 0; 1 if the work itself failed; 2 for a mistake in the command; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,57 +14,61 @@ from dataclasses import asdict, dataclass, is_dataclass
 from importlib import import_module
 from typing import Any
 
-from smallbignet.errors import SmallBigError, WorkError, did_you_mean
+from smallbignet.errors import SmallBigError, WorkError, did_you_mean, explain_os_error
 
 
 @dataclass(frozen=True)
 class Verb:
-    """What a verb does, and an example of it. Its function is `commands/VERB.py`'s of the same name."""
+    """What a verb does, and an example. Its function has the verb's name, in `commands/VERB.py`."""
 
     summary: str
     example: str
 
 
 VERBS = {
-    "demo": Verb("the main job on embedded data: make clips, train, evaluate, predict", "smallbig demo"),
-    "models": Verb("the networks, their parameters and GMACs", "smallbig models 'smallbig*' --clip 8x224"),
+    "demo": Verb("Make video clips, train on them, evaluate and predict, all in a few minutes", "smallbig demo"),
+    "models": Verb("List the networks, with their parameters and GMACs", "smallbig models 'smallbig*' --clip 8x224"),
     "train": Verb(
-        "train a classifier by a recipe on your videos",
+        "Train a classifier on your videos",
         "smallbig train small --data.train my_videos --run.dir runs/mine",
     ),
     "evaluate": Verb(
-        "test a model on labelled videos",
+        "Test a model on labelled videos",
         "smallbig evaluate runs/mine runs/mine/val.csv --report out",
     ),
-    "predict": Verb("labels with scores for files, folders, globs", "smallbig predict runs/mine clip.mp4 --top 3"),
+    "predict": Verb("Classify video files", "smallbig predict runs/mine clip.mp4 --top 3"),
     "ensemble": Verb(
-        "fuse the scores of several models on the same videos",
+        "Average the scores of several models for the same videos",
         "smallbig ensemble r50.npz r101.npz --weights 1,1",
     ),
-    "tables": Verb("the paper's tables, and what this code measures beside them", "smallbig tables 2 10"),
+    "tables": Verb("Print the paper's tables, and our figures beside them", "smallbig tables 2 10"),
     "ablate": Verb(
-        "train and test every row of one of the paper's tables under one budget",
+        "Train and test the networks of one of the paper's tables on your videos",
         "smallbig ablate 2 --recipe small --data clips.csv --seeds 0,1,2 --folds fold",
     ),
     "prepare": Verb(
-        "re-encode a tree of videos: a shorter side, dense key frames",
+        "Re-encode videos, so that they are read faster",
         "smallbig prepare kinetics400 kinetics400_256 --short_side 256",
     ),
-    "check": Verb("which videos cannot be read, and why", "smallbig check my_videos --clean clean.csv"),
+    "check": Verb("Find the videos that cannot be read, and say why", "smallbig check my_videos --clean clean.csv"),
     "benchmark": Verb(
-        "what networks cost here, in every variant, beside plain PyTorch and the machine's floor",
+        "Measure the speed and memory of networks on this machine",
         "smallbig benchmark --model smallbig_r50 --clip 8x224",
     ),
     "convert": Verb(
-        "a published checkpoint into a model directory",
+        "Make a model directory from a published checkpoint",
         "smallbig convert smallbig50.pth models/sb50 --source official --network smallbig50_extra",
     ),
-    "push": Verb("a model to the Hugging Face hub, with a model card", "smallbig push runs/mine me/my-model --private"),
+    "push": Verb("Upload a model to the Hugging Face hub", "smallbig push runs/mine me/my-model --private"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; answers its exit status."""
+    """Runs one command and returns its exit status.
+
+    Args:
+        argv: the words after "smallbig"; those of this process if not given.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -78,57 +82,75 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         return run(words[0], words[1:])
-    except SmallBigError as error:
-        if debug:
-            raise
-        print(f"smallbig: error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, WorkError) else 2
-    except OSError as error:  # a full disk, a folder that can't be written, a download that fails
-        if debug:
-            raise
-        print(f"smallbig: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("smallbig: stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        print(f"smallbig: error: {explain(error)}", file=sys.stderr)
+        return 2 if isinstance(error, SmallBigError) and not isinstance(error, WorkError) else 1
+
+
+def explain(error: Exception) -> str:
+    """An error in one line."""
+    if isinstance(error, SmallBigError):
+        return str(error)
+    if isinstance(error, OSError):
+        return explain_os_error(error)
+    message = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {message} (--debug shows where; please report it)"
 
 
 def usage() -> str:
+    """What `smallbig --help` prints."""
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items())
-    return (
-        "usage: smallbig VERB ...\n\nSmallBigNet for video classification.\n\n"
-        f"{verbs}\n\nsmallbig VERB --help tells a verb's options. With every verb: --json for one JSON document on standard\n"
-        "output, --debug for the traceback of an error.\n\nexample: smallbig demo"
-    )
+    return f"""usage: smallbig VERB ...
+
+SmallBigNet for video classification.
+
+{verbs}
+
+`smallbig VERB --help` lists the options of a verb. Every verb takes --json, for one JSON document on standard output, and
+--debug, for the traceback of an error.
+
+example: smallbig demo"""
 
 
 def run(name: str, words: list[str]) -> int:
-    """Runs a verb with its words and prints what it answers."""
+    """Runs a verb with its words, prints the result, and returns the exit status."""
     if name not in VERBS:
-        raise SmallBigError(f"unknown verb; {did_you_mean(name, VERBS)}there are {', '.join(VERBS)}", name)
+        raise SmallBigError(f"unknown verb; {did_you_mean(name, VERBS)}the verbs are {', '.join(VERBS)}", name)
     module = import_module(f"smallbignet.commands.{name}")
-    function = getattr(module, name)
-    from smallbignet.arguments import parse_call  # brings jsonargparse
+    from smallbignet.arguments import parse_call  # imports jsonargparse, which takes time
 
+    function = getattr(module, name)
     arguments, as_json = parse_call(function, f"smallbig {name}", VERBS[name], words)
     result = function(**arguments)
-    if os.environ.get("RANK", "0") != "0":  # of several processes one speaks
-        pass
-    elif as_json:
-        print(json.dumps(plain(result), ensure_ascii=False))
-    else:
-        from rich.console import Console
-
-        shown = module.show(result)
-        width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # files and pipes have no edge to fit into
-        Console(width=width, highlight=False, markup=False, soft_wrap=isinstance(shown, str)).print(shown)
+    if os.environ.get("RANK", "0") == "0":  # of several processes only the first prints
+        show(result, module.show, as_json)
     leave_group()
     return getattr(result, "exit_status", 0)
 
 
+def show(result: Any, as_table: Any, as_json: bool) -> None:
+    """Prints a result on standard output."""
+    if as_json:
+        print(json.dumps(plain(result), ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    shown = as_table(result)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # so that no line is broken in a file or pipe
+    Console(width=width, highlight=False, markup=False, soft_wrap=isinstance(shown, str)).print(shown)
+
+
 def leave_group() -> None:
-    """Parts from the other processes of a distributed run; left to the interpreter's exit, torch sometimes aborts there."""
+    """Leaves the group of processes of a distributed run. Without this, torch sometimes aborts when the interpreter exits."""
     if "torch" in sys.modules:
         from torch import distributed
 
@@ -137,7 +159,7 @@ def leave_group() -> None:
 
 
 def plain(result: Any) -> Any:
-    """A result as what JSON has: its `report()` where it has one, else its fields."""
+    """A result as data that JSON has: its `report()` if it has one, else its fields."""
     if hasattr(result, "report"):
         return result.report()
     return asdict(result) if is_dataclass(result) and not isinstance(result, type) else result

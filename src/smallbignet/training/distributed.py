@@ -37,7 +37,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         cpu=cpu,
         mixed_precision="no" if run.precision == "fp32" else run.precision,
         gradient_accumulation_steps=config.optim.accumulate,
-        log_with=find_trackers(run.trackers),
+        log_with=find_trackers(run.trackers) or None,
         project_config=ProjectConfiguration(logging_dir=str(Path(run.dir) / "tensorboard")),
     )
 

@@ -26,7 +26,7 @@ from smallbignet.data.annotations import Annotations, to_csv
 from smallbignet.errors import SmallBigError
 from smallbignet.training.settings import TrainConfig, load_recipe
 from smallbignet.utils import plots
-from smallbignet.utils.files import recovered, write_text
+from smallbignet.utils.files import recovered, write_text, writing
 
 # settings that may differ when a run is resumed, because they don't change what is computed
 FREE = {"run": {"dir", "device", "workers", "save_steps", "trackers"}, "data": {"backend", "max_unreadable"}}
@@ -266,10 +266,11 @@ class RunDirectory:
 
     def log(self, line: dict) -> None:
         """Appends a line of metrics: epoch, split and figures."""
-        with open(self.metrics_file, "a", encoding="utf-8") as file:
+        with writing(self.metrics_file), open(self.metrics_file, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def finish(self, report: TrainReport) -> None:
         """Writes the report and the curves."""
         write_text(self.report_file, json.dumps(asdict(report), indent=2) + "\n")
-        plots.curves(self.metrics(), self.path / "curves.png")
+        with writing(self.path / "curves.png"):
+            plots.curves(self.metrics(), self.path / "curves.png")

@@ -28,7 +28,7 @@ from smallbignet.training.schedule import highest_rate, learning_rate
 from smallbignet.training.settings import TrainConfig
 from smallbignet.training.trackers import finish_trackers, start_trackers
 from smallbignet.utils.console import bar, console
-from smallbignet.utils.files import fresh_folder, fresh_name, install
+from smallbignet.utils.files import fresh_folder, fresh_name, install, writing
 from smallbignet.utils.memory import keep_memory
 from smallbignet.version import __version__
 from smallbignet.weights.directory import ModelConfig, save_model
@@ -231,7 +231,8 @@ class Trainer:
         if self.is_main:
             fresh = fresh_folder(self.directory.state)
         self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(fresh_name(self.directory.state)))
+        with writing(self.directory.state):
+            self.accelerator.save_state(str(fresh_name(self.directory.state)))
         self.accelerator.wait_for_everyone()
         if self.is_main:
             install(fresh, self.directory.state)

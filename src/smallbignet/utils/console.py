@@ -1,4 +1,4 @@
-"""What a person sees while work goes on, all of it on standard error: messages, and bars with a rate and a time left."""
+"""What a person sees while work goes on, all of it on standard error: messages, and bars with a rate and the time left."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+SECONDS_BETWEEN_LINES = 30  # where there is no terminal for a bar, such as in a log file
 
 
 class Rate(ProgressColumn):
@@ -26,34 +27,53 @@ class Rate(ProgressColumn):
 
 
 class Bar:
-    """One bar on a terminal; elsewhere, such as in a log file, a line every 30 seconds."""
+    """A progress bar on a terminal; elsewhere, a line every 30 seconds.
+
+    Args:
+        title: what is being done.
+        total: units of work.
+        unit: the units' name, such as "videos".
+        done: units that were done before.
+        visible: whether anything is shown.
+    """
 
     def __init__(self, title: str, total: int, unit: str, done: int = 0, visible: bool = True):
-        self.title, self.total, self.unit, self.done, self.first = title, total, unit, done, done
-        self.started = self.spoken = time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        self.title = title
+        self.total = total
+        self.unit = unit
+        self.done = done
+        self.done_before = done
+        self.started = time.monotonic()
+        self.last_line = self.started
+        self.has_lines = visible and not console.is_terminal
         self.live = Progress(
-            *columns, Rate(unit), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            Rate(unit),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+            disable=not (visible and console.is_terminal),
         )
-        self.live.disable = not (visible and console.is_terminal)
-        self.lines = visible and not console.is_terminal
         self.task = self.live.add_task(title, total=total, completed=done, note="")
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Another `count` units are done; `note` is shown behind the bar."""
+        """Counts another `count` units as done; `note` is shown after the bar."""
         self.done += count
         self.live.update(self.task, advance=count, note=note)
         now = time.monotonic()
-        if self.lines and now - self.spoken > 30:
-            self.spoken = now
-            rate = (self.done - self.first) / (now - self.started)
+        if self.has_lines and now - self.last_line > SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            rate = (self.done - self.done_before) / (now - self.started)
             left = (self.total - self.done) / rate if rate else float("inf")
             console.print(f"{self.title} {self.done}/{self.total} {rate:.1f} {self.unit}/s, {left:.0f} s left {note}")
 
 
 @contextmanager
 def bar(title: str, total: int, unit: str, done: int = 0, visible: bool = True) -> Iterator[Bar]:
-    """A bar for `total` units of work, of which `done` are done already."""
+    """Shows a `Bar` while work goes on."""
     shown = Bar(title, total, unit, done, visible)
     with shown.live:
         yield shown

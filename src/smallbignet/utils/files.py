@@ -1,23 +1,49 @@
-"""Files and folders that are written whole or not at all, whenever the process is killed."""
+"""Files and folders that are either written as a whole or not at all, whenever the process is killed."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+from smallbignet.errors import WorkError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Lets an error that occurs while `path` is written name it. That of a full disk, for example, doesn't by itself.
+
+    Raises:
+        WorkError: safetensors or PyTorch could not write.
+        OSError: any other error of writing.
+    """
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    except (SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # PyTorch's writer of files
+            raise
+        raise WorkError(f"can't write; is the disk full? {' '.join(str(error).split())}", path) from error
 
 
 def write_text(file: Path, text: str) -> None:
-    """Writes a text file, its folder made where it is missing; a file that is there is replaced at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = fresh_name(file)
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, file)
+    """Writes a text file, and its folder if that is missing. A file that is already there is replaced in one step."""
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = fresh_name(file)
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, file)
 
 
-def fresh_name(directory: Path) -> Path:
-    """Where what will replace `directory` is written."""
-    return directory.with_name(directory.name + ".new")
+def fresh_name(path: Path) -> Path:
+    """Where the file or folder is written that will replace `path`."""
+    return path.with_name(path.name + ".new")
 
 
 def fresh_folder(directory: Path) -> Path:
@@ -39,6 +65,6 @@ def install(fresh: Path, directory: Path) -> None:
 
 
 def recovered(directory: Path) -> Path | None:
-    """`directory`, or what stood there before an `install` that was cut off between its two renames, or None."""
+    """`directory`; or, after an `install` that was cut off between its two renames, what stood there before; or None."""
     stale = directory.with_name(directory.name + ".old")
-    return next((d for d in (directory, stale) if d.is_dir()), None)
+    return next((folder for folder in (directory, stale) if folder.is_dir()), None)

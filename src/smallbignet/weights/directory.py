@@ -17,7 +17,7 @@ from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.transforms import InputSpec
 from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
-from smallbignet.utils.files import fresh_folder, install
+from smallbignet.utils.files import fresh_folder, install, writing
 from smallbignet.weights.adapter import State
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -71,8 +71,9 @@ def save_model(model: VideoNetwork, config: ModelConfig, directory: str | Path) 
     """Writes a model directory. One that is already there is replaced as a whole, so it is never half written."""
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     fresh = fresh_folder(Path(directory))
-    save_file(state, fresh / WEIGHTS, metadata={"format": "pt"})
-    (fresh / CONFIG).write_text(config.to_json(), encoding="utf-8")
+    with writing(Path(directory)):
+        save_file(state, fresh / WEIGHTS, metadata={"format": "pt"})
+        (fresh / CONFIG).write_text(config.to_json(), encoding="utf-8")
     install(fresh, Path(directory))
 
 
