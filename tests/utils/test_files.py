@@ -1,6 +1,5 @@
 """Files that are written as a whole or not at all, and errors that name them."""
 
-import resource
 import subprocess
 import sys
 
@@ -52,8 +51,8 @@ for write in (lambda: write_text(path, "x" * 2000), lambda: torch.save(x, path),
 """
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="limits the size of files as Unix does")
 def test_a_full_disk_names_the_file(tmp_path):
+    pytest.importorskip("resource", reason="limits the size of files as Unix does")
     done = subprocess.run([sys.executable, "-c", WRITE, str(tmp_path / "file")], capture_output=True, text=True, check=True)
     text, *others = done.stdout.splitlines()
     assert text.startswith("file too large; ") and text.endswith(f"({tmp_path / 'file'})")

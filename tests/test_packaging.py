@@ -1,0 +1,79 @@
+"""What pyproject.toml declares is what the package imports."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
+ROOT = Path(__file__).parents[1]
+MODULES_OF = {"pillow": "PIL", "pyyaml": "yaml"}  # where a module isn't called as its package
+COMES_ALONG = {"triton"}  # with torch, on the systems that have it; imported only where torch has found it
+USED_BY_OTHERS = {
+    "jinja2",  # by huggingface_hub, for the template of a model card
+    "tensorboard",  # by torch.utils.tensorboard, these by Accelerate, for the trackers of a training run
+    "wandb",
+    "mlflow",
+}
+
+
+def modules_of(requirements: list[str]) -> set[str]:
+    """The modules of packages, from their requirements such as "av>=14.1"."""
+    names = [re.match(r"[\w.-]+", requirement)[0].lower() for requirement in requirements]
+    return {MODULES_OF.get(name, name) for name in names}
+
+
+def imports_of(tree: ast.AST) -> set[str]:
+    """The packages of other people that are imported anywhere below a node."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+    return {name.partition(".")[0] for name in found} - sys.stdlib_module_names - {"smallbignet"}
+
+
+def for_users(project: dict) -> list[str]:
+    """The requirements of all extras but that of the tests."""
+    return [name for extra, names in project["optional-dependencies"].items() if extra != "test" for name in names]
+
+
+@pytest.fixture(scope="module")
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    files = (ROOT / "src").rglob("*.py")
+    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text(encoding="utf-8")) for file in files}
+
+
+def test_what_is_imported_is_declared(project, trees):
+    """What a file imports at its top is needed by all; what it imports in a function may belong to an extra."""
+    core = modules_of(project["dependencies"])
+    extras = modules_of(for_users(project))
+    at_the_top: set[str] = set()
+    anywhere: set[str] = set()
+    for file, tree in trees.items():
+        anywhere |= imports_of(tree)
+        if not file.endswith("_triton.py"):
+            statements = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+            at_the_top |= imports_of(ast.Module(statements, []))
+    assert at_the_top - core == set()
+    assert anywhere - core - extras == COMES_ALONG
+    assert (core | extras) - anywhere == USED_BY_OTHERS
+    assert imports_of(ast.parse("import os, yaml.nodes\nif x:\n    from PIL.Image import open")) == {"yaml", "PIL"}
+
+
+def test_the_tests_ask_for_the_same_versions_as_the_extras(project):
+    extras = for_users(project)
+    for requirement in project["optional-dependencies"]["test"]:
+        assert requirement in extras or not modules_of([requirement]) & modules_of(extras)
