@@ -43,10 +43,13 @@ class Learner:
         self.accelerator = accelerator
         self.memory_format = torch.channels_last_3d if config.run.channels_last else torch.contiguous_format
         network.set_grad_checkpointing(config.run.grad_checkpointing)
-        network = network.to(accelerator.device).to(memory_format=self.memory_format)
+        sharded = is_sharded(accelerator)
+        # FSDP refuses parameters in another memory format than the default; the activations are in the chosen one all the same
+        weights_format = torch.contiguous_format if sharded else self.memory_format
+        network = network.to(accelerator.device).to(memory_format=weights_format)
         # on a GPU it takes less time to pool and normalise again than to keep the results in memory
         self.saving = recompute if accelerator.device.type == "cuda" else nullcontext
-        self.replica = copy.deepcopy(network) if is_sharded(accelerator) else None
+        self.replica = copy.deepcopy(network) if sharded else None
         self.average = self._make_average(network)
         self.model, self.optimizer = accelerator.prepare(network, make_optimizer(network, config.optim))
 
