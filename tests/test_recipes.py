@@ -1,4 +1,4 @@
-"""That the benchmarks' recipes run from their owners' files, unchanged but for the path, and say what the paper says."""
+"""That the recipes of published data sets run from their owners' files, unchanged but for the path, as the paper says."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def something_v2(root: Path) -> None:
         ("ssv2_smallbig_8f", something_v2, [], "", ""),
     ],
 )
-def test_a_benchmark_from_its_owners_files(tmp_path, capsys, recipe, make, shorter, missing, views):
+def test_a_data_set_from_its_owners_files(tmp_path, capsys, recipe, make, shorter, missing, views):
     """One step (the two training videos are a batch) of one epoch, from random weights: nothing is downloaded."""
     data, run = tmp_path / "data", tmp_path / "run"
     data.mkdir()

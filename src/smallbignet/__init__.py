@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smallbignet.commands.evaluate import evaluate
     from smallbignet.commands.train import train
+    from smallbignet.data.options import DataSource
     from smallbignet.data.video import open_video
     from smallbignet.errors import SmallBigError, VideoError, WorkError
     from smallbignet.inference.classifier import Prediction, VideoClassifier
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _NAMES_OF = {
     "commands.evaluate": ["evaluate"],
     "commands.train": ["train"],
+    "data.options": ["DataSource"],
     "data.video": ["open_video"],
     "errors": ["SmallBigError", "VideoError", "WorkError"],
     "inference.classifier": ["Prediction", "VideoClassifier"],

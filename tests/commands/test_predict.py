@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shared_data import ODD
 from smallbignet import Prediction, SmallBigError, VideoClassifier, load_config, load_model, save_model
@@ -50,6 +51,17 @@ def test_a_missing_name_costs_that_name(run, clips, capsys):
     assert answers == {"gone.mp4": "there is no such file", video: "", "*.gone": "there is no such file"}
     assert err == "".join(f"unreadable: {name}: there is no such file\n" for name in ("gone.mp4", "*.gone"))
     assert main(["predict", str(run), "gone.mp4", "*.gone"]) == 2
+
+
+def test_a_folder_of_frames_with_other_names(run, tmp_path, capsys):
+    (tmp_path / "clips" / "one").mkdir(parents=True)
+    for i in range(1, 9):
+        Image.new("RGB", (40, 32), (30 * i, 0, 0)).save(tmp_path / "clips" / "one" / f"f{i:03d}.png")
+    words = ["predict", str(run), str(tmp_path / "clips"), "--top", "1", "--json"]
+    assert main(words) == 2 and "no video of this name" in capsys.readouterr().err
+    assert main([*words, "--data.filename_tmpl", "f{:03d}.png"]) == 0
+    [answer] = json.loads(capsys.readouterr().out)
+    assert answer["path"] == str(tmp_path / "clips" / "one") and len(answer["predictions"]) == 1
 
 
 @pytest.mark.parametrize(("precision", "near"), [("bf16", 0.02), ("int8", 0.1)])

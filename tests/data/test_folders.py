@@ -20,9 +20,11 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
     (tmp_path / "data/box/all").symlink_to(tmp_path / "data")  # leads to a folder that it lies in
     (tmp_path / "elsewhere/run/boxes").symlink_to(tmp_path / "data/box")  # and these two to each other
     (tmp_path / "data/gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "data/self").symlink_to(tmp_path / "data/self")
     data = tmp_path / "data"
     found = [path.relative_to(data).as_posix() for path in find_videos(data)]
     assert found == ["box/b.mp4", "run/a.mp4", "run/boxes/b.mp4"]
+    assert find_videos(tmp_path / "nowhere") == []
 
 
 def test_folders_that_are_not_entered_are_not_listed(tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def check(data: list[str], *, clean: str = "", source: DataSource = DataSource()
     elif _is_list(data):
         paths = read_part(data[0], "train", source).paths.tolist()
     else:
-        paths = find_files(data)
+        paths = find_files(data, source)
     report = CheckReport([])
     with bar("check", len(paths), "videos") as progress:
         for video in check_videos(paths, workers, source):

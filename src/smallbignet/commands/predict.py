@@ -54,7 +54,7 @@ def predict(
     Raises:
         SmallBigError: no such model, or none of the names is a video's.
     """
-    paths = find_files(videos)
+    paths = find_files(videos, source)
     keep_memory()
     classifier = VideoClassifier(model, device=device or None, precision=precision)
     answers = []

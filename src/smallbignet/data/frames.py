@@ -23,7 +23,6 @@ TEMPLATES = [
     for prefix in ("img_", "", "frame_", "image_", "frame")
     for digits in (5, 6, 4, 8, 10)
 ]
-FIRST_FRAMES = frozenset(template.format(number) for template in TEMPLATES for number in (0, 1))
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,27 @@ class Video(ABC):
         self.close()
 
 
+def first_frames(filename_tmpl: str = "") -> frozenset[str]:
+    """The names that the first frame in a folder of frames can have: the usual ones, and those of a template.
+
+    Raises:
+        SmallBigError: the template is malformed.
+    """
+    templates = [check_template(filename_tmpl), *TEMPLATES] if filename_tmpl else TEMPLATES
+    return frozenset(template.format(number) for template in templates for number in (0, 1))
+
+
+def check_template(filename_tmpl: str) -> str:
+    """The template itself, if it is one.
+
+    Raises:
+        SmallBigError: it has no place for the frame's number, or several.
+    """
+    if not re.fullmatch(r"[^{}]*\{(:\d*d?)?\}[^{}]*", filename_tmpl):
+        raise SmallBigError("a frame's name has its number in it, such as img_{:05d}.jpg", f"filename_tmpl {filename_tmpl}")
+    return filename_tmpl
+
+
 class FrameFolder(Video):
     """A folder with one image per frame, numbered from 0 or 1 without a gap. Images with other names are ignored.
 
@@ -113,12 +133,10 @@ class FrameFolder(Video):
     """
 
     def __init__(self, path: str, filename_tmpl: str = ""):
-        if filename_tmpl and not re.fullmatch(r"[^{}]*\{(:\d*d?)?\}[^{}]*", filename_tmpl):
-            raise SmallBigError("a frame's name has its number in it, such as img_{:05d}.jpg", f"filename_tmpl {filename_tmpl}")
         self.path = path
         self.fps = 0.0
         names = set(os.listdir(path))
-        self._template, self._first = self._find_frames(names, [filename_tmpl] if filename_tmpl else TEMPLATES)
+        self._template, self._first = self._find_frames(names, [check_template(filename_tmpl)] if filename_tmpl else TEMPLATES)
         self.num_frames = 0
         while self._name(self.num_frames) in names:
             self.num_frames += 1

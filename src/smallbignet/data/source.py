@@ -12,7 +12,7 @@ from smallbignet.data.annotations import Annotations, read_classes
 from smallbignet.data.folders import find_videos
 from smallbignet.data.formats import FORMATS
 from smallbignet.data.formats.published import read_json
-from smallbignet.data.options import DataSource
+from smallbignet.data.options import DataSource, VideoOptions
 from smallbignet.errors import SmallBigError
 
 LIST_SUFFIXES = frozenset({".csv", ".json", ".txt"})  # of the files that tell the classes of videos
@@ -72,7 +72,7 @@ def read_annotations(path: str | Path, source: DataSource = DataSource(), classe
     return found if classes is None else found.with_classes(classes, path)
 
 
-def find_files(names: Iterable[str]) -> list[str]:
+def find_files(names: Iterable[str], options: VideoOptions = VideoOptions()) -> list[str]:
     """The videos that names stand for: files themselves, folders (all videos below), glob patterns; each once.
 
     A name that stands for nothing is kept beside the others; opening it says that there is no such file.
@@ -87,7 +87,7 @@ def find_files(names: Iterable[str]) -> list[str]:
         if Path(name).is_file():
             matches = [name]
         elif Path(name).is_dir():
-            matches = [str(path) for path in find_videos(name)]
+            matches = [str(path) for path in find_videos(name, options.filename_tmpl)]
         else:
             matches = sorted(path for path in glob(name, recursive=True) if Path(path).is_file())
         if not matches:

@@ -1,4 +1,4 @@
-"""What answers videos: the classifier, the fast forms of a network, scores and the figures computed from them.
+"""From videos to classes: how views are read, the classifier, the fast forms of a network, scores and their figures.
 
 How a network learns is in `training/`.
 """

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from smallbignet.data.annotations import Annotations
+from smallbignet.data.options import DataSource
 from smallbignet.data.source import read_annotations
 
 
@@ -52,3 +53,9 @@ def test_folder_per_class_takes_folders_of_frames(tmp_path):
     make(tmp_path, "run/1/img_00001.jpg", "run/1/img_00002.jpg", "run/deep/2/000000.png", "box/3/frame_000001.jpg", "box/4.mp4")
     make(tmp_path, "box/00001.jpg", "none/poster.jpg")  # a picture beside videos, and one that is no frame
     assert rows(read_annotations(tmp_path)) == [("3", "box"), ("4.mp4", "box"), ("1", "run"), ("2", "run")]
+
+
+def test_folders_of_frames_with_other_names(tmp_path):
+    make(tmp_path, "run/1/f1.webp", "run/2/img_00001.jpg", "box/3/f0.webp", "box/4/g1.webp")
+    found = read_annotations(tmp_path, DataSource(filename_tmpl="f{}.webp"))
+    assert rows(found) == [("3", "box"), ("1", "run"), ("2", "run")]

@@ -113,6 +113,12 @@ def test_older_kinetics_files_and_annotations_apart_from_the_videos(tmp_path):
     assert rows(found) == [(f"{CLIPS[1]}.mp4", 1)]
 
 
+def test_a_root_that_is_not_there(tmp_path):
+    write(tmp_path, {"kinetics_train.csv": KINETICS})
+    with pytest.raises(SmallBigError, match=r"none of its 3 videos is below nowhere \("):
+        read_part(tmp_path, "train", DataSource(root="nowhere"))
+
+
 def test_missing_videos_are_counted_and_some_are_named(tmp_path, capsys, monkeypatch):
     lost = "".join(f"zumba,lost_video{i},0,10,train\n" for i in range(5))
     write(tmp_path, {"kinetics_train.csv": KINETICS + lost, f"{CLIPS[0]}.mp4": "", f"{CLIPS[1]}.mp4.part": ""})

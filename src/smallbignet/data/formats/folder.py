@@ -18,7 +18,7 @@ class ClassFolders(Format):
 
     def read(self, path: Path, source: DataSource) -> Annotations:
         folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
-        pairs = [(str(video), folder.name) for folder in folders for video in find_videos(folder)]
+        pairs = [(str(video), folder.name) for folder in folders for video in find_videos(folder, source.filename_tmpl)]
         names = [name for _, name in pairs]
         return annotate([video for video, _ in pairs], names, sort_names(names))
 
