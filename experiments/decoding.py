@@ -1,11 +1,11 @@
-"""How fast clips come out of videos and into batches, against decoding whole files and selecting.
+"""How fast clips are read from videos and put into batches, compared with decoding whole files and selecting frames.
 
     python experiments/decoding.py [VIDEO...]
 
-Each VIDEO's frames, there and back without a cut (a rendered scene's where none is given), become 10 seconds of 340x256 at 30
-frames a second: encoded by x264 as it is (a key frame every 250 frames, B-frames) and by `smallbig prepare`. Prints Markdown
-tables. A round runs every way of reading once, at the same places, in each round at others. Times are the processor's, of all
-threads together: other work on the machine changes those less than the clock's.
+The frames of each VIDEO (without any, those of a rendered scene), played forward and backward, become 10 seconds of 340x256 at
+30 frames per second. They are encoded with x264's defaults (a key frame every 250 frames, B-frames) and by `smallbig prepare`.
+In a round every way of reading reads the same frames once; each round has other frames. Times are CPU time of all threads
+together, which other work on the machine changes less than time by the clock. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ VIEWS, SIZES = Views(10, 3), InputSpec()
 
 
 class WholeFile(Video):
-    """Every frame decoded, all of them or the wanted ones converted to RGB, as research code reads videos."""
+    """A video read as research code does it: every frame is decoded, and all or only the wanted ones are converted to RGB."""
 
     def __init__(self, path: Path, convert_all: bool):
         with av.open(str(path)) as container:
@@ -80,7 +80,7 @@ if is_torchcodec_available():
     WAYS["smallbignet, torchcodec"] = partial(open_video, backend="torchcodec")
     WAYS["smallbignet, torchcodec, 2 threads"] = partial(open_video, backend="torchcodec", threads=2)
 
-READS: dict[str, Callable[[Video, int], Tensor]] = {  # of a video, in a round
+READS: dict[str, Callable[[Video, int], Tensor]] = {  # what is read of a video in a round
     "8x8 dense": lambda video, turn: video.frames(sample_test_clips(FRAMES, DENSE, ROUNDS)[turn]),
     "8 uniform": lambda video, turn: video.frames(sample_test_clips(FRAMES, UNIFORM, ROUNDS)[turn]),
     "10 clips": lambda video, turn: video.frames(sample_test_clips(FRAMES, DENSE, 10).flatten()),
@@ -89,7 +89,7 @@ READS: dict[str, Callable[[Video, int], Tensor]] = {  # of a video, in a round
 
 
 def make_video(content: str, file: Path) -> None:
-    """10 seconds of a content, encoded by x264's defaults."""
+    """Write 10 seconds of a video's frames, or without one of a rendered scene, encoded with x264's defaults."""
     if content:
         with open_video(content) as video:
             frames = TF.resize(video.frames(range(min(video.num_frames, FRAMES))), [HEIGHT])
@@ -108,7 +108,7 @@ def make_video(content: str, file: Path) -> None:
 
 
 def make_files(contents: Sequence[str], folder: Path) -> dict[str, list[Path]]:
-    """Each content by each encoding; beside the first, a folder of its frames as JPEG images."""
+    """Write each video in each encoding, and beside those with x264's defaults a folder of their frames as JPEG images."""
     files: dict[str, list[Path]] = {"x264's defaults": [], "smallbig prepare": []}
     for i, content in enumerate(contents or [""]):
         plain, prepared = folder / f"{i}.mp4", folder / f"{i}-prepared.mp4"
@@ -136,7 +136,7 @@ def read(way: Way, path: Path, name: str, turn: int) -> Tensor:
 
 
 def reading_table(paths: Sequence[Path]) -> str:
-    """Each read in each way: median milliseconds (the middle half), and the median of a round's ratio to the whole file."""
+    """Time each read in each way: median milliseconds (the middle half), and the median ratio to the whole file, by round."""
     ways = dict(WAYS)
     if paths[0].with_suffix("").is_dir():
         ways["smallbignet, folder of its frames, JPEG 95"] = lambda path: open_video(path.with_suffix(""))
@@ -164,7 +164,7 @@ def annotate(paths: Sequence[Path]) -> Annotations:
 
 
 def loader_tables(files: dict[str, list[Path]]) -> str:
-    """Where time goes, in milliseconds a clip, and the clips a second of a core, in this process and out of a worker."""
+    """Time the stages of a clip in milliseconds, and count clips per second of a core, in this process and in a worker."""
     stages = ("open", "decode, to RGB", "scale, crop, mirror", "into a batch")
     lines = [f"| | {' | '.join(stages)} | clips/s of a core | out of a worker of the loader |", "|---" * 7 + "|"]
     rates = {}
@@ -198,12 +198,12 @@ def loader_tables(files: dict[str, list[Path]]) -> str:
 
 
 def worker_rate(clips: TrainClips) -> float:
-    """Clips by a second of the processor in a worker, whose start and hand over count."""
+    """Return the clips per second of CPU time in a worker process, including its start and the transfer of batches."""
     keys = count()
     batches = [[(next(keys), i % len(clips)) for i in range(BATCH)] for _ in range(2 * ROUNDS)]
 
     def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # of those that have ended
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # of processes that have ended
         return usage.ru_utime + usage.ru_stime
 
     before = spent()
@@ -213,7 +213,7 @@ def worker_rate(clips: TrainClips) -> float:
 
 
 def overlap_table(paths: Sequence[Path]) -> str:
-    """30 views of each video by the clock, with a sleep that takes as long in place of a network on another device."""
+    """Time 30 views of each video by the clock, beside a sleep of the same length that stands for a network on a GPU."""
     reader = ClipReader(DENSE, SIZES, VIEWS)
     batches = [[str(paths[i % len(paths)])] for i in range(ROUNDS)]
     reading = median(seconds(lambda: reader.read_batch(batches[0])) for _ in range(3))

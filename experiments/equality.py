@@ -1,9 +1,10 @@
-"""How far each fast form's logits are from the plain network's, on noise and on real clips, for every named network.
+"""How far the logits of each fast form are from those of the plain network, on noise and on real clips, for every network.
 
     python experiments/equality.py --videos clips.csv
 
-Random weights with their big views switched on; clips of 8x112. The error is relative, the largest of all clips; behind it
-stands on how many clips the best class is plain's. int8 is calibrated on other clips of the same kind.
+The networks have random weights, with their big views switched on, and see clips of 8x112. Each cell has the relative error,
+the largest of all clips, and the number of clips with the same best class as plain. int8 is calibrated on other clips of the
+same kind. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ CLIPS = 24  # compared, of each kind
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", required=True, help="a data set, as `smallbig evaluate` takes it")
-    parser.add_argument("--networks", default="*", help="a pattern of names")
+    parser.add_argument("--networks", default="*", help="a pattern of network names")
     parser.add_argument("--forms", nargs="+", default=FORMS, choices=INFERENCE, metavar="FORM", help="some of %(choices)s")
     args = parser.parse_args()
     if not list_models(args.networks):
-        parser.error(f"no network has a name like {args.networks}")
+        parser.error(f"no network's name matches {args.networks}")
     heads = [f"{form}, {kind}" for form in args.forms for kind in ("noise", "real")]
     print(f"| network | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
     with TemporaryDirectory() as folder:

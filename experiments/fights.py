@@ -1,9 +1,9 @@
-"""SmallBig-R23 beside its 2-D and 3-D counterparts on real clips, from random weights, one budget for all.
+"""SmallBig-R23 beside its 2-D and 3-D counterparts on real clips, from random weights, with the same training for all.
 
     python experiments/fights.py CLIPS.csv RUNS
 
-CLIPS.csv has the columns path, label and fold: folds 0 to 2 train, fold 3 validates. RUNS takes a run directory for each
-network and seed; a finished one is not trained again. Prints a Markdown table.
+CLIPS.csv has the columns path, label and fold: folds 0 to 2 train, fold 3 validates. In the folder RUNS each network and seed
+has a run directory; finished runs are not trained again. Prints a Markdown table.
 """
 
 from __future__ import annotations

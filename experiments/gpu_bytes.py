@@ -1,13 +1,14 @@
-"""What a training step of bfloat16 on a GPU keeps and moves of each clip, counted without a GPU.
+"""How many bytes of each clip a training step in bfloat16 on a GPU keeps and moves, counted without a GPU.
 
     python experiments/gpu_bytes.py [--networks NETWORK ...]
 
-Each network makes steps of tensors that have a shape and a type but no memory, with the operations that run on a GPU, in
-batches of 2 and 3: what the larger one has more of is a clip's, in MB. Kept is what the forward pass leaves for the backward
-pass; moved is what an operation or a Triton kernel reads and writes: every tensor once, but twice what PyTorch's normalisation
-takes its sums from. Copies that cuDNN makes into the format of its kernels, which plain's tensors don't have, are not counted.
-At least a step has to move every convolution's input and output three times: forward, for the gradient of the input, for that
-of the weights.
+Each network takes steps on tensors that have a shape and a type but no memory, with the operations that run on a GPU, in
+batches of 2 and 3; the difference is what one clip costs. Prints a Markdown table in MB:
+
+- kept: what the forward pass keeps for the backward pass;
+- moved: what operations and Triton kernels read and write, each tensor once, except that PyTorch's normalisation reads its
+  input twice. The copies that cuDNN makes of tensors in another memory format, such as plain's, are not counted;
+- at least: every convolution's input and output, three times: forward, for the gradient of the input, for that of the weights.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from triton.runtime.jit import JITFunction
 
 from smallbignet import ops
 from smallbignet.models.zoo import list_models
-from smallbignet.ops import max_pool_triton, norm_relu_triton  # noqa: F401  (before the environment below: not for the interpreter)
+from smallbignet.ops import max_pool_triton, norm_relu_triton  # noqa: F401  (imported before TRITON_INTERPRET is set)
 from smallbignet.ops.recompute import kept_for, recompute
 from smallbignet.timing.cases import build_network
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=list_models(), metavar="NETWORK")
     args = parser.parse_args()
-    os.environ["TRITON_INTERPRET"] = "1"  # so that a GPU's operations are chosen for tensors that are on none
+    os.environ["TRITON_INTERPRET"] = "1"  # so that the operations of a GPU are chosen without one
     print("| network | kept, plain | ours | ratio | moved, plain | ours | ratio | at least |")
     print("|---|---|---|---|---|---|---|---|")
     for name in args.networks:
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def of_a_clip(name: str, plain: bool) -> tuple[int, ...]:
-    """Bytes of a clip: kept, moved, and what its convolutions have to move."""
+    """Return the bytes of a clip: kept, moved, and what its convolutions have to move."""
     last = torch.contiguous_format if plain else torch.channels_last_3d
     network = build_network(name).train().to(torch.bfloat16, memory_format=last)
     for module in network.modules():
@@ -68,7 +69,7 @@ def _of_a_batch(network: nn.Module, clips: Tensor, plain: bool) -> tuple[int, in
         kept.update({needed.untyped_storage()._cdata: needed for needed in kept_for(x)})
         return x
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), patch.object(JITFunction, "run"):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), patch.object(JITFunction, "run", lambda *_, **__: None):
         network(clips)
     moved = Moved()
     with moved, patch.object(JITFunction, "run", lambda _kernel, *arguments, **_options: moved.add(arguments)):
@@ -79,7 +80,7 @@ def _of_a_batch(network: nn.Module, clips: Tensor, plain: bool) -> tuple[int, in
 
 
 class Moved(TorchDispatchMode):
-    """Adds up what operations read and write."""
+    """Adds up the bytes that operations read and write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class Moved(TorchDispatchMode):
         result = operation(*arguments, **(options or {}))
         if operation.namespace == "aten" and not operation.is_view and "empty" not in operation.name():
             self.add((arguments, options, result))
-        if "batch_norm" in operation.name():  # sums first, then the result: of the gradient and the input, or the input alone
+        if "batch_norm" in operation.name():  # the input, and in the backward pass the gradient too, is read again
             self.add(arguments[:2] if "backward" in operation.name() else arguments[0])
         if operation is torch.ops.aten.convolution.default:  # three times: forward and two gradients
             self.convolutions += 3 * (_size(arguments[0]) + _size(result))
@@ -100,7 +101,7 @@ class Moved(TorchDispatchMode):
 
 
 def _size(x: Tensor) -> int:
-    return min(x.numel() * x.element_size(), x.untyped_storage().nbytes())  # an expanded one is as large as its memory
+    return min(x.numel() * x.element_size(), x.untyped_storage().nbytes())  # an expanded tensor is as large as its memory
 
 
 if __name__ == "__main__":

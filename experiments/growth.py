@@ -1,9 +1,9 @@
-"""How a network's cost grows with the number of frames, their size and the batch, beside what is expected: a table and a plot.
+"""How the time of a network grows with the number of frames, their size and the batch, beside what is expected.
 
     python experiments/growth.py --plot growth.png
 
-Variants take turns at each point. Expected is the time of a clip of 8x112, times the frames, pixels and clips that there are to
-one of its own.
+Variants take turns at each point. The expected time is that of one clip of 8x112, multiplied by the ratio of frames, pixels and
+clips to those of that clip. Prints a Markdown table and draws a plot.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ def place(axis: str, value: int) -> Point:
 
 
 def amount(point: Point) -> float:
-    """Of work, in clips of 8x112."""
+    """Return the amount of work, in clips of 8x112."""
     frames, size, batch = point
     return frames / COMMON["frames"] * (size / COMMON["size"]) ** 2 * batch
 
 
 def time_points(model: str, variants: list[str], turns: int) -> dict[Point, list[float]]:
-    """Seconds of a call of each variant."""
+    """Return the seconds of a call of each variant at each point."""
     threads, seconds = torch.get_num_threads(), {}
     points = sorted({place(axis, value) for axis, values in AXES.items() for value in values}, key=amount)
     with ExitStack() as stack:
-        grounds = {name: Worker(Case("", name, (0, 0), 0, "cpu", threads, train=False), stack) for name in FLOORS}
+        floor_workers = {name: Worker(Case("", name, (0, 0), 0, "cpu", threads, train=False), stack) for name in FLOORS}
         for frames, size, batch in points:
             cases = [Case(model, variant, (frames, size), batch, "cpu", threads, train=False) for variant in variants]
-            rows, _ = measure(cases, grounds, turns, profile=False, advance=lambda: None)
+            rows, _ = measure(cases, floor_workers, turns, profile=False, advance=lambda: None)
             seconds[frames, size, batch] = [row.batch / row.clips_per_second[0] for row in rows]
             print(f"{frames}x{size}, batch {batch}: {seconds[frames, size, batch]}", flush=True)
     return seconds
@@ -54,14 +54,10 @@ def draw(seconds: dict[Point, list[float]], variants: list[str], title: str, fil
         places = [place(axis, value) for value in values]
         for i, variant in enumerate(variants):
             one = seconds[tuple(COMMON.values())][i]
+            expected = [one * amount(p) for p in places]
+            label = "expected" if variant == variants[-1] else None
             axes.plot(values, [seconds[p][i] for p in places], "o-", color=f"C{i}", label=variant)
-            axes.plot(
-                values,
-                [one * amount(p) for p in places],
-                ":",
-                color=f"C{i}",
-                label="expected" if variant == variants[-1] else None,
-            )
+            axes.plot(values, expected, ":", color=f"C{i}", label=label)
         axes.set_xscale("log", base=2)
         axes.set_xticks(values, map(str, values))
         axes.set(yscale="log", xlabel=axis)

@@ -1,9 +1,9 @@
-"""Small and big view: two convolutions, of which the second adds to the first one's result, or one over concatenated channels?
+"""Which is faster for a small and a big view: two convolutions, the second adding to the first, or one of both views?
 
     python experiments/views.py
 
-Milliseconds at the shapes of SmallBig-R50, 8x224x224: medians of interleaved calls. All start from the two views but
-"concatenated", whose input is there already: that would take a pooling that writes beside its own input.
+Prints a Markdown table of milliseconds at the shapes of SmallBig-R50 with 8x224x224, the medians of interleaved calls. All
+forms start from the two views, except "one, concatenated", which would need a pooling that writes next to its input.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROUNDS = 15
 
 
 def forms(cin: int, cout: int, kernel: int, size: int, dtype: torch.dtype) -> dict:
-    """Functions without arguments, by name."""
+    """Return what is timed, by name: functions without arguments."""
 
     def conv(channels: int) -> nn.Conv3d:
         return nn.Conv3d(channels, cout, (1, kernel, kernel), padding=(0, kernel // 2, kernel // 2), bias=False)

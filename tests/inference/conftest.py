@@ -9,7 +9,7 @@ from smallbignet import create_model
 
 @pytest.fixture(params=["cpu", *[pytest.param("cuda", marks=pytest.mark.gpu)] * torch.cuda.is_available()])
 def device(request, monkeypatch) -> str:
-    """Where networks answer, without TF32."""
+    """Where networks run, without TF32."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     return request.param
 
@@ -33,7 +33,7 @@ def random_network():
 
 @pytest.fixture(scope="session")
 def change():
-    """How far another form's answers are from a network's, relative to theirs."""
+    """How far the outputs of another form are from those of a network, relative to the latter."""
 
     def measure(model: nn.Module, form: nn.Module, x: torch.Tensor) -> float:
         with torch.no_grad():

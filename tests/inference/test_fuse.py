@@ -31,7 +31,7 @@ def test_small_and_odd_clips(shape, random_network, change, device):
 
 
 @pytest.mark.parametrize(("name", "stages"), NETWORKS, ids=[stages[0] if stages else name for name, stages in NETWORKS])
-def test_bfloat16_is_near_and_answers_in_float32(name, stages, random_network, change, device):
+def test_bfloat16_is_near_and_returns_float32(name, stages, random_network, change, device):
     model, x = random_network(name, stages=stages, width=16).to(device), torch.randn(1, 3, 8, 64, 64, device=device)
     fused = fuse(model, torch.bfloat16)
     assert fused(x).dtype == torch.float32

@@ -27,7 +27,7 @@ def test_cost(name, stages, frames, params, gmacs):
     cost = complexity(lambda: create_model(name, 400, stages=stages), frames, 224)
     digits = len(str(gmacs).split(".")[1])
     assert round(cost.params / 1e6, 2) == params
-    # the measured column counts convolutions in some rows and the classifier's 0.8 M besides in others
+    # the measured column counts only convolutions in some rows, and the classifier's 0.8 M as well in others
     assert gmacs in (round(cost.conv_macs / 1e9, digits), round(cost.macs / 1e9, digits))
 
 

@@ -104,7 +104,7 @@ def test_the_extra_unit_is_figure_2f():
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
-def test_with_its_parents_weights_a_network_answers_as_its_parent(stages, parent, training):
+def test_with_its_parents_weights_a_network_computes_what_its_parent_does(stages, parent, training):
     torch.manual_seed(0)
     old = randomise(create_model("c2d_r23", 5, stages=[parent] * 4, width=8)).train(training)
     new = create_model("c2d_r23", 5, stages=stages, width=8).train(training)

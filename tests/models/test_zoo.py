@@ -1,4 +1,4 @@
-"""Names, specs, and what a wrong one is told."""
+"""Names, specs, and the errors for wrong ones."""
 
 import json
 from dataclasses import asdict

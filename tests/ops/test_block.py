@@ -25,7 +25,7 @@ def two_threads():
 
 
 def step(network: nn.Module, clips: torch.Tensor, precision: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    """A step's gradients, and the running statistics behind it."""
+    """Return the gradients of a step and the running statistics after it."""
     with torch.autocast(clips.device.type, precision, enabled=precision != torch.float32):
         logits = network(clips)
     logits = logits if logits.dtype == torch.float64 else logits.float()

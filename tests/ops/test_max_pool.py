@@ -1,4 +1,4 @@
-"""Pooling: the values of PyTorch's own, and its gradients, to the element where several tie."""
+"""Pooling has the values and the gradients of PyTorch's own, also where elements tie."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def compare(ours: tuple, reference: tuple, x: torch.Tensor, x_reference: torch.T
 
 @pytest.mark.parametrize("memory_format", FORMATS, ids=["contiguous", "channels_last"])
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
-def test_kernels_answer_as_pytorch_does(window, memory_format, device):
+def test_kernels_give_pytorchs_values_and_gradients(window, memory_format, device):
     x = clips(2, 3, 3, 4, 5, memory_format=memory_format, device=device)
     reference = x.detach().clone().requires_grad_()
     views = max_views(x, window)
@@ -67,7 +67,7 @@ def test_bytes_kept_of_an_element(frames, window, kept, device):
     assert torch.equal(y, theirs(x, window)[1])
 
 
-def test_autocast_on_a_processor_pools_in_bfloat16():
+def test_autocast_on_a_cpu_pools_in_bfloat16():
     x = clips(1, 2, 3, 4, 4, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         assert max_views(x, (3, 3, 3))[1].dtype == torch.bfloat16
@@ -75,7 +75,7 @@ def test_autocast_on_a_processor_pools_in_bfloat16():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_elements_that_tie_for_the_global_maximum_share_the_gradient_on_a_processor(dtype):
+def test_elements_that_tie_for_the_global_maximum_share_the_gradient_on_a_cpu(dtype):
     x = clips(2, 3, 2, 4, 4, dtype=dtype, memory_format=torch.channels_last_3d)
     reference = x.detach().clone().requires_grad_()
     (_, ours), theirs = global_views(x), reference.amax(dim=(2, 3, 4), keepdim=True)

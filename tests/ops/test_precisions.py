@@ -33,7 +33,7 @@ def doubled(x: Tensor) -> Tensor:
 
 
 def results(function, inputs: list[Tensor]) -> list[Tensor]:
-    """What a function answers, and the gradients of its inputs for gradients that are the same every time."""
+    """What a function returns, and the gradients of its inputs for gradients that are the same every time."""
     outputs = function()
     grads = [torch.linspace(-1, 1, y.numel(), dtype=torch.float64).sin().view(y.shape).to(y.device, y.dtype) for y in outputs]
     return [*outputs, *torch.autograd.grad(outputs, inputs, grads)]

@@ -46,7 +46,7 @@ def test_same_gradients_and_less_memory(device):
     assert alive == [[True, True], [False, False]]
 
 
-def test_a_forward_pass_without_a_backward_pass_leaves_nothing_behind():
+def test_a_forward_pass_without_a_backward_pass_keeps_nothing():
     x = torch.ones(4, requires_grad=True)
     with recompute():
         y = x.sigmoid()  # an operation that saves its own result

@@ -35,9 +35,8 @@ class Winograd(nn.Module):
         others = torch.stack([torch.cat([p - nodes[:i], p - nodes[i + 1 :]]).prod() for i, p in enumerate(nodes)])
         infinity = torch.tensor([[0, 0, 1]], dtype=torch.float64)
         spread = torch.cat([nodes[:, None] ** torch.arange(3) / others[:, None], infinity])  # G: 3 weights -> 6 points
-        gather = torch.cat(
-            [nodes[None] ** torch.arange(4)[:, None], F.pad(infinity.T, (0, 0, 1, 0))], 1
-        )  # A^T: 6 points -> 4 results
+        last = F.pad(infinity.T, (0, 0, 1, 0))
+        gather = torch.cat([nodes[None] ** torch.arange(4)[:, None], last], 1)  # A^T: 6 points -> 4 results
         ones = torch.linalg.pinv(gather).sum(1)  # values at the points that give 1 everywhere
         weight = torch.einsum("ai,bj,ocij->abco", spread, spread, weight.double())
         self.register_buffer("weight", weight.flatten(0, 1).float())  # (36, C, C')
