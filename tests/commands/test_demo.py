@@ -24,6 +24,6 @@ def test_the_demo_ends_with_figures_a_picture_and_a_model(tmp_path, monkeypatch,
 
 def test_the_demo_replaces_nothing_but_a_demo(tmp_path):
     (tmp_path / "precious").touch()
-    with pytest.raises(SmallBigError, match="something else"):
+    with pytest.raises(SmallBigError, match="something other than an earlier demo"):
         demo.demo(out=str(tmp_path))
     assert (tmp_path / "precious").exists()

@@ -67,7 +67,7 @@ def trained(tmp_path, monkeypatch) -> Path:
 def test_a_finished_run_has_its_accuracy_there(trained, capsys, monkeypatch):
     text = printed(capsys, monkeypatch, "11", "--runs", str(trained))
     assert rows_of(text)["ours"][-1] == "V1 62.5/90.0"
-    assert "small: 40 videos, views 2x3; not the recipe's: optim.epochs 2" in " ".join(text.split())
+    assert "small: 40 videos, views 2x3; changed in the recipe: optim.epochs 2" in " ".join(text.split())
 
 
 def test_an_accuracy_of_other_views_is_left_out(trained, capsys, monkeypatch):
@@ -85,4 +85,4 @@ def test_a_broken_report_is_a_mistake(trained, text, capsys):
 
 def test_an_unknown_table_is_one_line(capsys):
     assert main(["tables", "2", "twelve"]) == 2
-    assert capsys.readouterr().err == "smallbig: error: the paper has Tables 1 to 11 (twelve)\n"
+    assert capsys.readouterr().err == "smallbig: error: no such table: the paper has Tables 1 to 11 (twelve)\n"

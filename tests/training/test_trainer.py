@@ -239,7 +239,7 @@ def test_a_recipe_is_based_on_others_and_names_what_is_no_recipe(tmp_path):
     config, small = load_recipe(str(tmp_path / "second.yaml")), load_recipe("small")
     assert (config.optim.lr, config.optim.epochs) == (1e-3, 9)
     assert (config.model, config.input) == (small.model, small.input)
-    for text, words in (("base: self.yaml\n", "its own base"), ("- 1\n", "expected sections"), ("a: [\n", "not a recipe")):
+    for text, words in (("base: self.yaml\n", "based on itself"), ("- 1\n", "expected sections"), ("a: [\n", "not a recipe")):
         (tmp_path / "self.yaml").write_text(text)
         with pytest.raises(SmallBigError, match=words):
             load_recipe(str(tmp_path / "self.yaml"))

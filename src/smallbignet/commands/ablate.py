@@ -1,7 +1,7 @@
-"""`smallbig ablate`: every row of one of the paper's tables, trained and tested under one budget, beside the paper's figures.
+"""`smallbig ablate`: trains and tests every network of one of the paper's tables under one budget, and compares with the paper.
 
-A run is a network, a seed and a fold. Its directory is named by them and not by the table, so tables share runs; finished runs
-are read, interrupted ones go on.
+A run is a network, a seed and a fold. Its directory is named after these and not after the table, so that several tables share
+runs. Finished runs are read, and interrupted ones are resumed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import platform
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -38,67 +38,91 @@ from smallbignet.utils.console import console
 from smallbignet.utils.files import write_text
 from smallbignet.version import __version__
 
-TABLES = range(2, 10)  # those that compare networks under one budget; Tables 10 and 11 compare with other people's
-VARIES = ("model.name", "model.stages", "data.select", "data.val_select", "run.seed", "run.dir")  # between runs
+TABLES = range(2, 10)  # these compare networks under one budget; Tables 10 and 11 compare with other people's networks
+VARIES = ("model.name", "model.stages", "data.select", "data.val_select", "run.seed", "run.dir")  # settings that runs differ in
 
 
 def ablate(
     table: str, *, recipe: str, data: str = "", seeds: str = "0,1,2", folds: str = "", out: str = "runs/ablate"
 ) -> Ablation:
-    """Trains and tests every row of a table of the paper under one budget, and prints it beside the paper's figures.
+    """Trains and tests every network of one of the paper's tables under one budget, and compares with the paper's figures.
 
     Args:
-        table: 2 to 9.
-        recipe: the budget: a shipped recipe's name or a YAML file, whose network each row replaces by its own.
+        table: number of the table, 2 to 9.
+        recipe: the budget: a shipped recipe's name or a YAML file. Its network is replaced by that of each row.
         data: a data set as `train` takes it; the recipe's if not given.
-        seeds: of the runs, such as 0,1,2.
-        folds: column of a .csv, such as fold: each of its values validates once, the others train.
-        out: folder for the runs, the table (Markdown) and its plot; several tables of one recipe and data set share it.
+        seeds: seeds of the runs, such as 0,1,2.
+        folds: column of a .csv file, such as fold. Each of its values is validated on once, while the others train.
+        out: folder for the runs, the table (Markdown) and its plot. Tables with the same recipe and data set can share it.
 
     Raises:
-        SmallBigError: no such table, recipe, data or column; a folder with runs of another recipe or data set.
+        SmallBigError: no such table, recipe, data or column; or a folder with runs of another recipe or data set.
     """
     if table not in map(str, TABLES):
-        raise SmallBigError(f"Tables {TABLES[0]} to {TABLES[-1]} compare networks under one budget; name one of them", table)
+        what = f"Tables {TABLES[0]} to {TABLES[-1]} compare networks under one budget; name one of them"
+        raise SmallBigError(what, table)
     config = load_recipe(recipe, ["--data.train", data] if data else [])
     [rows_of] = find_tables(table)
     study = Study(rows_of, config, recipe, parse_seeds(seeds), folds, Path(out))
-    study.read()
-    for number, settings in enumerate(study.settings, 1):
-        if study.runs[settings.run.dir].top1 is None:
-            console.print(f"\nrun {number} of {len(study.settings)}: {settings.run.dir}")
-            study.runs[settings.run.dir] = perform(study.runs[settings.run.dir], settings)
+    study.read_finished()
+    for number, (directory, settings) in enumerate(study.settings.items(), 1):
+        if study.runs[directory].top1 is None:
+            console.print(f"\nrun {number} of {len(study.settings)}: {directory}")
+            study.runs[directory] = perform(study.runs[directory], settings)
             study.publish()
     return study.publish()
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Numbers of "0,1,2", each once."""
+    """The numbers of "0,1,2", each once.
+
+    Raises:
+        SmallBigError: something else than numbers.
+    """
     try:
         return list(dict.fromkeys(int(seed) for seed in text.split(",")))
     except ValueError as error:
-        raise SmallBigError("seeds are numbers, such as 0,1,2", text) from error
+        raise SmallBigError("seeds are whole numbers with commas between them, such as 0,1,2", text) from error
 
 
 class Study:
-    """The runs of a table, and what has come of them so far."""
+    """The runs of a table, and their results so far.
+
+    Attributes:
+        folds: values of the column with the folds; [""] without folds.
+        parts: training and validation videos of each fold.
+        settings: of each run, by its directory.
+        runs: the results, by the directory of the run.
+
+    Raises:
+        SmallBigError: the data can't be read, or has no such column.
+    """
 
     def __init__(self, table: Table, config: TrainConfig, recipe: str, seeds: list[int], column: str, out: Path):
-        self.table, self.config, self.recipe, self.seeds, self.column, self.out = table, config, recipe, seeds, column, out
+        self.table = table
+        self.config = config
+        self.recipe = recipe
+        self.seeds = seeds
+        self.column = column
+        self.out = out
         self.folds = fold_values(config.data, column) if column else [""]
-        # reading all of it first shows mistakes in the data before hours of training
-        self.parts = [read_split(self._data(fold)) for fold in self.folds]
-        networks = list(dict.fromkeys(row.networks[0] for row in table.rows))
-        plan = [(network, seed, fold) for seed in seeds for fold in self.folds for network in networks]
-        self.settings = [self._settings(*run) for run in plan]
-        self.runs = {self._directory(*run): Run(self._directory(*run), *run[1:]) for run in plan}
+        self.parts = [read_split(self._data(fold)) for fold in self.folds]  # so mistakes show before hours of training
+        self.settings: dict[str, TrainConfig] = {}
+        self.runs: dict[str, Run] = {}
+        networks = dict.fromkeys(row.networks[0] for row in table.rows)
+        for seed, fold, network in product(seeds, self.folds, networks):
+            directory = self._directory(network, seed, fold)
+            self.settings[directory] = self._settings(network, seed, fold)
+            self.runs[directory] = Run(directory, seed, fold)
 
     def _data(self, fold: str) -> DataSpec:
         return replace(self.config.data, select="", val_select=f"{self.column}={fold}") if fold else self.config.data
 
     def _directory(self, network: Network, seed: int, fold: str) -> str:
         name = f"{run_name(network)}-seed{seed}"
-        return str(self.out / (f"{name}-{quote(self.column, safe='')}={quote(fold, safe='')}" if fold else name))
+        if fold:
+            name += f"-{quote(self.column, safe='')}={quote(fold, safe='')}"
+        return str(self.out / name)
 
     def _settings(self, network: Network, seed: int, fold: str) -> TrainConfig:
         stages = list(network.stages) if network.stages else None
@@ -106,8 +130,8 @@ class Study:
         run = replace(self.config.run, seed=seed, dir=self._directory(network, seed, fold))
         return replace(self.config, model=model, data=self._data(fold), run=run)
 
-    def read(self) -> None:
-        """Reads the finished runs.
+    def read_finished(self) -> None:
+        """Reads the results of the runs that are finished.
 
         Raises:
             SmallBigError: a run in the folder was made with other settings.
@@ -115,67 +139,76 @@ class Study:
         for directory in map(RunDirectory, sorted(self.out.glob("*"))):
             if directory.is_started:
                 check_settings(directory, self.config, VARIES)
-        for settings in self.settings:
-            directory = RunDirectory(settings.run.dir)
+        for path, settings in self.settings.items():
+            directory = RunDirectory(path)
             if directory.is_finished:
                 check_settings(directory, settings)
-                self.runs[settings.run.dir] = with_figures(self.runs[settings.run.dir], directory.report())
-        console.print(f"{sum(run.top1 is not None for run in self.runs.values())} of {len(self.runs)} runs are finished")
+                self.runs[path] = with_figures(self.runs[path], directory.report())
+        finished = sum(run.top1 is not None for run in self.runs.values())
+        console.print(f"{finished} of {len(self.runs)} runs are finished")
 
     def publish(self) -> Ablation:
-        """The table as it stands, also written as Markdown and plotted."""
+        """Writes the table with the results so far, as Markdown and as a plot, and returns it."""
         rows = [self._measure(row) for row in self.table.rows]
         pairs = [compare(first, second) for first, second in pairwise(rows)]
-        files = [str(self.out / f"table{self.table.number}.{suffix}") for suffix in ("md", "png")]
+        text, picture = (self.out / f"table{self.table.number}.{suffix}" for suffix in ("md", "png"))
         over = "folds" if len(self.seeds) == 1 and len(self.folds) > 1 else "seeds"
         title = f"Table {self.table.number}. {self.table.title}"
-        result = Ablation(self.table.number, title, over, rows, pairs, self._how(), files)
-        if os.environ.get("RANK", "0") == "0":  # of several processes one writes
-            write_text(Path(files[0]), markdown(result))
+        result = Ablation(self.table.number, title, over, rows, pairs, self._how(), [str(text), str(picture)])
+        if os.environ.get("RANK", "0") == "0":  # of several processes only the first writes
+            write_text(text, markdown(result))
             figures = {row.label: (float(row.paper["top1"]), [100 * v for v in row.values.values()]) for row in rows}
-            plots.ablation(figures, title, over, Path(files[1]))
+            plots.ablation(figures, title, over, picture)
         return result
 
     def _measure(self, row: Row) -> RowResult:
         [network] = row.networks
-        seen = replace(network, clip=(self.config.clip.clip_len, self.config.input.size))
-        cost = seen.complexity(len(self.parts[0][0].classes), self.config.model.width)
-        runs = [self.runs[self._directory(network, seed, fold)] for seed in self.seeds for fold in self.folds]
+        clip = (self.config.clip.clip_len, self.config.input.size)
+        cost = replace(network, clip=clip).complexity(self._num_classes, self.config.model.width)
+        runs = [self.runs[self._directory(network, seed, fold)] for seed, fold in product(self.seeds, self.folds)]
         return RowResult(row.label, dict(row.figures), cost.params, cost.macs, runs, values_of(runs, self.folds))
 
+    @property
+    def _num_classes(self) -> int:
+        train_set, _ = self.parts[0]
+        return len(train_set.classes)
+
     def _how(self) -> dict[str, str]:
+        """How the results were obtained, for people who want to repeat them."""
         sizes = sorted({(len(train_set), len(val_set)) for train_set, val_set in self.parts})
-        machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads of torch"
-        if torch.cuda.is_available() and self.config.run.device != "cpu":
-            machine = f"{torch.cuda.get_device_name()}; {machine}"
+        most_frequent = fmean(share_of_most_frequent(val_set) for _, val_set in self.parts)
         return {
             "recipe": self.recipe,
             "data": self.config.data.train,
             "videos": "; ".join(f"{to_train} to train, {to_test} to test" for to_train, to_test in sizes),
-            "classes": str(len(self.parts[0][0].classes)),
-            "always the same answer": f"{100 * fmean(map(most_frequent, self.parts)):.1f} %",
+            "classes": str(self._num_classes),
+            "accuracy of always naming the most frequent class": f"{100 * most_frequent:.1f} %",
             "seeds": ", ".join(map(str, self.seeds)),
             "folds": f"{self.column} {', '.join(self.folds)}" if self.column else "none",
             "test": f"the last epoch's model, views {self.config.run.views}",
             "versions": f"smallbignet {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-            "machine": machine,
+            "machine": describe_machine(self.config.run.device),
             "settings": yaml.safe_dump(fixed_settings(self.config), sort_keys=False, default_flow_style=None, width=120),
         }
 
 
 def check_settings(directory: RunDirectory, config: TrainConfig, may_differ: Collection[str] = ()) -> None:
-    """Raises an error if a run was made with other settings than `config`, apart from those that may differ."""
+    """Makes sure that a run was made with the settings `config`, apart from those that may differ.
+
+    Raises:
+        SmallBigError: it was not.
+    """
     if changed := [setting for setting in directory.changed_settings(config) if setting.split()[0] not in may_differ]:
         what = f"this run was made with other settings: {', '.join(changed)}; choose another --out"
         raise SmallBigError(what, directory.path)
 
 
 def perform(run: Run, settings: TrainConfig) -> Run:
-    """Trains and tests one run, from where it was interrupted; one that fails says why."""
+    """Trains and tests one run, which is resumed if it was interrupted. A run that fails keeps the reason."""
     directory = RunDirectory(settings.run.dir)
     try:
         report = train(settings, resume=directory.is_started)
-    except (SmallBigError, RuntimeError) as error:  # the others go on
+    except (SmallBigError, RuntimeError) as error:  # the other runs go on
         console.print(f"failed: {one_line(error)}")
         return replace(run, error=one_line(error))
     shutil.rmtree(directory.state, ignore_errors=True)  # twice the size of a model, and no longer needed
@@ -188,7 +221,7 @@ def with_figures(run: Run, report: TrainReport) -> Run:
 
 
 def run_name(network: Network) -> str:
-    """A name of depth and blocks: networks that are the same have the same, whatever a table calls them."""
+    """A name made of depth and blocks, the same for networks that are the same, whatever the tables call them."""
     depth, own = NETWORKS[network.name]
     stages = network.stages or own
     return "-".join([f"r{depth}", *(stages[:1] if len(set(stages)) == 1 else stages)])
@@ -205,18 +238,24 @@ def fold_values(data: DataSpec, column: str) -> list[str]:
         raise SmallBigError(f'no column "{column}" with folds (columns: {", ".join(columns) or "none"})', data.train)
     values = np.unique(columns[column]).tolist()
     if len(values) < 2:
-        raise SmallBigError(f'folds take at least two values of "{column}"', data.train)
+        raise SmallBigError(f'folds need at least two different values in the column "{column}"', data.train)
     return values
 
 
-def most_frequent(parts: tuple[Annotations, Annotations]) -> float:
-    """Share of the validation videos that have the most frequent label."""
-    labels = parts[1].labels
-    return float(np.bincount(labels).max() / len(labels))
+def share_of_most_frequent(annotations: Annotations) -> float:
+    """Share of the videos that have the most frequent label, 0 to 1."""
+    return float(np.bincount(annotations.labels).max() / len(annotations))
+
+
+def describe_machine(device: str) -> str:
+    """The machine that the runs used, in words."""
+    cpu = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads of torch"
+    on_gpu = torch.cuda.is_available() and device != "cpu"
+    return f"{torch.cuda.get_device_name()}; {cpu}" if on_gpu else cpu
 
 
 def fixed_settings(config: TrainConfig) -> dict[str, Any]:
-    """The settings that all runs share."""
+    """The settings that all runs share, by section and key."""
     return {
         section: {key: value for key, value in values.items() if f"{section}.{key}" not in VARIES}
         for section, values in yaml.safe_load(config.to_yaml()).items()
@@ -224,7 +263,7 @@ def fixed_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def show(ablation: Ablation) -> Group:
-    """The table for people."""
+    """The table for people, with a line on each pair of neighbours."""
     first, *others = headings(ablation)
     title = f"{ablation.title}: top-1 in percent, mean and standard deviation over {ablation.spread_over}"
     table = RichTable(first, title=title, title_justify="left")

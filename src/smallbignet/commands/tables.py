@@ -1,22 +1,20 @@
-"""`smallbig tables`: the paper's tables, and beside them what this code measures and what finished runs have reached."""
+"""`smallbig tables`: prints the paper's tables, with the figures of our networks and of finished runs beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Group
 from rich.table import Table as RichTable
 
-from smallbignet.models.zoo import build_model
+from smallbignet.paper.architecture import architecture, by
 from smallbignet.paper.tables import HEADINGS, NUMBERS, Row, Table, find_tables
 from smallbignet.training.run_directory import RunDirectory
 from smallbignet.training.settings import load_recipe
 
-WORDS = ("block", "output", "backbone", "frames")  # columns that aren't numbers
+TEXTS = ("block", "output", "backbone", "frames")  # columns that aren't numbers
 ALL = [str(number) for number in NUMBERS]
 
 
@@ -25,11 +23,12 @@ class RowReport:
     """A row: the paper's figures and ours, by name.
 
     Attributes:
-        paper: by column, as printed; nothing for a variant that the paper doesn't list.
-        ours: params; gmacs and, of convolutions alone, conv_gmacs, for one clip; that clip, frames x size. In Table 1 block
-            and output. Nothing for a row that the paper quotes and we don't build.
-        runs: of each finished run: top1 and top5 (0 to 1), views, videos, recipe and what it has changed; by the prefix of
-            the columns, as in `paper.Row`.
+        label: the row's first cell.
+        paper: the paper's figures by column, as printed; empty for a variant that the paper doesn't list.
+        ours: params; gmacs of one clip, and conv_gmacs without attention; clip, frames x size. In Table 1 block and output.
+            Empty for a row that the paper quotes from others.
+        runs: figures of the finished runs: model, views, videos, top1 and top5 (0 to 1), recipe, and the settings that differ
+            from the recipe; by the prefix of the columns, as in `paper.tables.Row`.
     """
 
     label: str
@@ -40,7 +39,7 @@ class RowReport:
 
 @dataclass(frozen=True)
 class TableReport:
-    """A table, with the paper's rows and ours besides."""
+    """A table: the paper's rows, and variants that the paper doesn't list. The fields are those of `paper.tables.Table`."""
 
     number: int
     title: str
@@ -58,14 +57,14 @@ class Tables:
 
 
 def tables(numbers: list[str] = ALL, *, runs: str = "runs") -> Tables:
-    """Prints the paper's tables beside what this code measures: parameters, multiply-accumulates, accuracies of finished runs.
+    """Prints the paper's tables. Beside them: our parameters, multiply-accumulates, and accuracies of finished runs.
 
     Args:
-        numbers: 1 to 11; all of them if not given.
-        runs: folder with run directories named like the recipes, such as runs/k400_smallbig_r50.
+        numbers: numbers of the tables, 1 to 11; all of them if not given.
+        runs: folder with run directories that are named after their recipes, such as runs/k400_smallbig_r50.
 
     Raises:
-        SmallBigError: the paper has no such table; a report that can't be read.
+        SmallBigError: the paper has no such table, or a run's report can't be read.
     """
     found = [table for number in numbers for table in find_tables(number)]
     return Tables([measure(table, Path(runs)) for table in found])
@@ -75,16 +74,22 @@ def measure(table: Table, runs: Path) -> TableReport:
     """A table with our figures."""
     layers = architecture() if table.number == 1 else {}
 
-    def report(row: Row) -> RowReport:
+    def measure_row(row: Row) -> RowReport:
         tests = {prefix: test for prefix, recipe in row.recipes.items() if (test := read_test(runs, recipe, table.views))}
         return RowReport(row.label, dict(row.figures), layers.get(row.label) or cost(row), tests)
 
-    rows, variants = ([report(row) for row in part] for part in (table.rows, table.variants))
-    return TableReport(table.number, table.title, table.note, list(table.columns), rows, variants)
+    return TableReport(
+        number=table.number,
+        title=table.title,
+        note=table.note,
+        columns=list(table.columns),
+        rows=[measure_row(row) for row in table.rows],
+        variants=[measure_row(row) for row in table.variants],
+    )
 
 
 def cost(row: Row) -> dict[str, Any]:
-    """What the row's networks cost together, each with a clip of its own; nothing for a quoted row."""
+    """Parameters and GMACs of the row's networks together, each for its own clip; empty for a row quoted from others."""
     if not row.networks:
         return {}
     costs = [network.complexity() for network in row.networks]
@@ -97,13 +102,13 @@ def cost(row: Row) -> dict[str, Any]:
 
 
 def read_test(runs: Path, recipe: str, views: str) -> dict[str, Any] | None:
-    """The test that ended a recipe's run: its report's figures, the recipe and the settings changed; None without a run.
+    """The figures of the test that ended the run of a recipe, as `RowReport.runs` has them; None if there is no such test.
 
     Args:
-        views: those that the test must have, if any.
+        views: clips x crops that the test must have had; "" for any.
 
     Raises:
-        SmallBigError: a report that is none.
+        SmallBigError: the run's report can't be read.
     """
     directory = RunDirectory(runs / recipe)
     if not directory.is_finished:
@@ -118,70 +123,39 @@ def read_test(runs: Path, recipe: str, views: str) -> dict[str, Any] | None:
     }
 
 
-def architecture() -> dict[str, dict[str, str]]:
-    """Table 1 of our networks, by layer: blocks of R23 (or R50), and the size of R23's output."""
-    with torch.device("meta"), torch.no_grad():
-        small: Any = build_model("c2d_r23").eval()
-        large: Any = build_model("c2d_r50")
-        stages = {name: (getattr(small, name), getattr(large, name)) for name in ("res2", "res3", "res4", "res5")}
-        output: dict[str, str] = {}
-
-        def note(name: str, x: torch.Tensor) -> None:
-            output[name] = by(x.shape[2:])
-
-        small.stem.register_forward_hook(lambda module, inputs, x: note("conv1", x))
-        small.res2[0].register_forward_pre_hook(lambda module, inputs: note("pool1", inputs[0]))
-        for name, (blocks, _) in stages.items():
-            blocks[-1].register_forward_hook(lambda module, inputs, x, name=name: note(name, x))
-        small(torch.empty(1, 3, 8, 224, 224))
-    stem = small.stem.conv
-    text = {"conv1": f"{convolution(stem)}, stride {by(stem.stride)}", "pool1": "1x3x3 max, stride 1x2x2"}
-    for name, (blocks, more) in stages.items():
-        units = (blocks[0].unit1, blocks[0].unit2, blocks[0].unit3)
-        text[name] = f"({'; '.join(convolution(unit.conv) for unit in units)}) x {len(blocks)} (or {len(more)})"
-    layers = {name: {"block": text[name], "output": output[name]} for name in text}
-    return layers | {"head": {"block": f"global average pool, fc from {small.fc.in_features}", "output": "1x1x1"}}
-
-
-def by(sizes: Iterable[int]) -> str:
-    """Extents as the paper writes them: 1x3x3."""
-    return "x".join(map(str, sizes))
-
-
-def convolution(conv: torch.nn.Conv3d) -> str:
-    """Kernel and channels, as the paper writes them."""
-    return f"{by(conv.kernel_size)}, {conv.out_channels}"
-
-
 def show(report: Tables) -> Group:
-    """All tables for people, ours to the right of the paper's."""
+    """The tables for people, our figures to the right of the paper's."""
     return Group(*(part for table in report.tables for part in (show_table(table), "")))
 
 
 def show_table(table: TableReport) -> RichTable:
-    """One table; a "quoted" row is of a network that isn't built here."""
-    names = ("blocks", "output") if table.number == 1 else ("params", "GMACs", "clip", "top-1/5")
-    tests = {test["recipe"]: describe_test(test) for row in [*table.rows, *table.variants] for test in row.runs.values()}
-    caption = "\n".join([*([table.note] if table.note else []), *tests.values()])
-    title = f"Table {table.number}. {table.title}"
-    shown = RichTable(title=title, caption=caption, title_justify="left", caption_justify="left", padding=(0, 1, 0, 0))
+    """One table. A row is marked "quoted" if the paper quotes it from others."""
+    is_text = table.number == 1
+    rows = [*table.rows, *table.variants]
+    notes = {test["recipe"]: describe_test(test) for row in rows for test in row.runs.values()}
+    shown = RichTable(
+        title=f"Table {table.number}. {table.title}",
+        caption="\n".join(filter(None, [table.note, *notes.values()])),
+        title_justify="left",
+        caption_justify="left",
+        padding=(0, 1, 0, 0),
+    )
     shown.add_column("")
     for column in table.columns:
-        shown.add_column(
-            f"paper\n{HEADINGS[column]}", justify="left" if column in WORDS else "right", no_wrap=column != "block"
-        )
-    for name in names:
-        shown.add_column(f"our\n{name}", justify="left" if table.number == 1 else "right", no_wrap=name != "blocks")
-    for part in (table.rows, table.variants):
+        justify: Any = "left" if column in TEXTS else "right"
+        shown.add_column(f"paper\n{HEADINGS[column]}", justify=justify, no_wrap=column != "block")
+    for name in ("blocks", "output") if is_text else ("params", "GMACs", "clip", "top-1/5"):
+        shown.add_column(f"our\n{name}", justify="left" if is_text else "right", no_wrap=name != "blocks")
+    for part, missing in ((table.rows, "-"), (table.variants, "")):
         for row in part:
-            paper = (str(row.paper.get(column, "" if part is table.variants else "-")) for column in table.columns)
+            paper = (str(row.paper.get(column, missing)) for column in table.columns)
             shown.add_row(row.label, *paper, *our_cells(row))
         shown.add_section()
     return shown
 
 
 def our_cells(row: RowReport) -> list[str]:
-    """What is ours of a row."""
+    """Our cells of a row."""
     if "block" in row.ours:
         return [row.ours["block"], row.ours["output"]]
     tests = [f"{prefix.upper()[:2]} {100 * test['top1']:.1f}/{100 * test['top5']:.1f}" for prefix, test in row.runs.items()]
@@ -195,6 +169,6 @@ def our_cells(row: RowReport) -> list[str]:
 
 
 def describe_test(test: dict[str, Any]) -> str:
-    """Which run an accuracy is of."""
-    changed = f"; not the recipe's: {', '.join(test['changed'])}" if test["changed"] else ""
+    """Which run an accuracy comes from."""
+    changed = f"; changed in the recipe: {', '.join(test['changed'])}" if test["changed"] else ""
     return f"Ours, {test['recipe']}: {test['videos']} videos, views {test['views']}{changed}"

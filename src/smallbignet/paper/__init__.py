@@ -1,4 +1,4 @@
-"""The paper's tables as data, and the statistics of ablations beside them.
+"""The paper's tables as data, the same figures of our networks, and the statistics of ablations.
 
-The networks themselves are in `models/`, the settings of each row in `recipes/`.
+The networks are in `models/`, and the settings to train each of them in `recipes/`.
 """

@@ -1,4 +1,4 @@
-"""What an ablation measures: the runs of a table's rows, their statistics, and the text that shows them."""
+"""The results of an ablation as data: the runs of a table's rows, their statistics, and the text that shows them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ class Run:
     """One network, trained with one seed and on all folds but one.
 
     Attributes:
-        fold: that fold, "" where there are none.
-        top1: of the test that ends the run, 0 to 1; None where it failed or is still to come.
+        directory: the run directory.
+        seed: of the training.
+        fold: the fold that it is validated on; "" without folds.
+        top1: accuracy in the test that ends the run, 0 to 1; None before the test, and if the run failed.
         top5: likewise.
-        speed: clips a second in training.
-        error: why it failed, or "".
+        speed: clips per second in training.
+        error: why the run failed; "" if it did not.
     """
 
     directory: str
@@ -34,14 +36,15 @@ class Run:
 
 @dataclass(frozen=True)
 class RowResult:
-    """A row of the table.
+    """The results of one row of the table.
 
     Attributes:
-        paper: the paper's figures, by column, as printed.
+        label: the row's first cell.
+        paper: the paper's figures by column, as printed.
         params: number of parameters.
-        macs: multiply-accumulates, for a clip of the recipe's.
-        runs: by seed, then by fold.
-        values: top-1, 0 to 1: of each seed, the mean over its folds where it has all; of a single seed, of each fold.
+        macs: multiply-accumulates for one clip of the recipe.
+        runs: ordered by seed, then by fold.
+        values: top-1, 0 to 1, as `values_of` returns it.
     """
 
     label: str
@@ -54,11 +57,14 @@ class RowResult:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows that are neighbours in the paper's table, and how much more top-1 the second has, in points.
+    """Two neighbouring rows of the paper's table, and how much higher the top-1 of the second is, in percentage points.
 
     Attributes:
-        ours: mean over what both have values for; None where that is nothing.
-        error: its standard error, from the differences; None for a single one.
+        first: label of the first row.
+        second: label of the second row.
+        paper: difference in the paper.
+        ours: our mean difference, over the seeds or folds that both rows have; None if there are none.
+        error: standard error of `ours`; None with fewer than two differences.
     """
 
     first: str
@@ -68,7 +74,7 @@ class Pair:
     error: float | None
 
     def verdict(self) -> str:
-        """Whether the paper's order appears."""
+        """In words: whether our results have the order of the paper's, and how sure that is."""
         if self.ours is None:
             return "not measured"
         order = "as in the paper" if self.ours * self.paper > 0 else "not as in the paper"
@@ -79,11 +85,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A table of the paper, measured.
+    """The results for one of the paper's tables.
 
     Attributes:
-        spread_over: what the values are of: "seeds" or "folds".
-        how: recipe, data, versions, machine, by name.
+        table: its number.
+        title: its number and the paper's title.
+        spread_over: what each row has several values of: "seeds" or "folds".
+        rows: one for each row of the table.
+        pairs: one for each pair of neighbouring rows.
+        how: how the results were obtained, such as recipe, data, versions and machine, by name.
         files: the table (Markdown) and the plot.
     """
 
@@ -97,15 +107,15 @@ class Ablation:
 
     @property
     def exit_status(self) -> int:
-        """1 where a run failed."""
+        """1 if a run failed, else 0."""
         return int(bool(self.errors()))
 
     def errors(self) -> list[str]:
-        """What failed, a line each."""
+        """The runs that failed and why, one line each."""
         return list(dict.fromkeys(f"{run.directory}: {run.error}" for row in self.rows for run in row.runs if run.error))
 
     def report(self) -> dict[str, Any]:
-        """All figures, as plain data."""
+        """All figures as plain data."""
         rows = []
         for row in self.rows:
             mean, spread = mean_and_spread(row.values)
@@ -114,7 +124,7 @@ class Ablation:
 
 
 def values_of(runs: Sequence[Run], folds: Sequence[str]) -> dict[str, float]:
-    """Top-1 of each seed that has all its folds, their mean; of a single seed, of each fold."""
+    """Top-1 of each seed, which is the mean over its folds if all are finished; with a single seed, top-1 of each fold."""
     done = {(run.seed, run.fold): run.top1 for run in runs if run.top1 is not None}
     seeds = list(dict.fromkeys(run.seed for run in runs))
     if len(seeds) == 1 and len(folds) > 1:
@@ -124,13 +134,13 @@ def values_of(runs: Sequence[Run], folds: Sequence[str]) -> dict[str, float]:
 
 
 def mean_and_spread(values: dict[str, float]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation, as far as there are values enough."""
+    """Mean and standard deviation of the values; None without any value, and with one, respectively."""
     numbers = list(values.values())
     return fmean(numbers) if numbers else None, stdev(numbers) if len(numbers) > 1 else None
 
 
 def compare(first: RowResult, second: RowResult) -> Pair:
-    """Two rows, compared seed by seed (fold by fold): what all of them share, such as a hard fold, drops out."""
+    """Compares two rows seed by seed, or fold by fold, so that what all rows share, such as a hard fold, does not count."""
     differences = {key: 100 * (second.values[key] - first.values[key]) for key in first.values if key in second.values}
     ours, spread = mean_and_spread(differences)
     error = None if spread is None else spread / len(differences) ** 0.5
@@ -139,13 +149,13 @@ def compare(first: RowResult, second: RowResult) -> Pair:
 
 
 def headings(ablation: Ablation) -> list[str]:
-    """Of the columns: the label, the paper's, ours."""
+    """The headings of the columns: an empty one for the label, the paper's, ours."""
     ours = ("top-1", "params", "GMACs", "clips/s", "runs")
     return ["", *(f"paper {HEADINGS[column]}" for column in ablation.rows[0].paper), *(f"our {name}" for name in ours)]
 
 
 def cells(row: RowResult) -> list[str]:
-    """A row in words, as `headings` has it."""
+    """The cells of a row, in the order of `headings`."""
     mean, spread = mean_and_spread(row.values)
     top1 = "-" if mean is None else f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
     speeds = [run.speed for run in row.runs if run.speed is not None]
@@ -156,7 +166,7 @@ def cells(row: RowResult) -> list[str]:
 
 
 def orderings(ablation: Ablation) -> list[str]:
-    """A line for each pair of neighbours."""
+    """One line for each pair of neighbouring rows."""
 
     def ours(pair: Pair) -> str:
         if pair.ours is None:
@@ -167,12 +177,12 @@ def orderings(ablation: Ablation) -> list[str]:
 
 
 def markdown(ablation: Ablation) -> str:
-    """The table, the orderings, and how they were measured."""
+    """The results as a Markdown page: the table, the pairs of neighbouring rows, and how all of it was measured."""
     header = headings(ablation)
     lines = [header, ["---"] * len(header), *(cells(row) for row in ablation.rows)]
     sections = {
-        f"Each of the {ablation.spread_over}": [f"{row.label}: {percents(row.values)}" for row in ablation.rows],
-        "Neighbours in the paper's table: how much more the second has": orderings(ablation),
+        f"Top-1 of each of the {ablation.spread_over}": [f"{row.label}: {percents(row.values)}" for row in ablation.rows],
+        "Neighbouring rows: how much higher the second is": orderings(ablation),
         "Failed": ablation.errors(),
         "How": [f"{name}: {text}" for name, text in ablation.how.items() if name != "settings"],
     }
@@ -185,5 +195,5 @@ def markdown(ablation: Ablation) -> str:
 
 
 def percents(values: dict[str, float]) -> str:
-    """Single values in a line."""
+    """The values in percent, in one line."""
     return ", ".join(f"{100 * value:.1f}" for value in values.values()) or "-"

@@ -1,4 +1,4 @@
-"""The paper's Tables 1 to 11 as data: what it prints (`tables.yaml`), and which network here each row is."""
+"""The paper's Tables 1 to 11 as data: the figures that it prints, and the network here that each row is. See `tables.yaml`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smallbignet.models.complexity import Complexity, complexity
 from smallbignet.models.zoo import build_model
 
 NUMBERS = range(1, 12)
-HEADINGS = {
+HEADINGS = {  # of the columns
     "block": "blocks",
     "output": "output",
     "backbone": "backbone",
@@ -28,7 +28,7 @@ HEADINGS = {
     "v1_top5": "V1 top-5",
     "v2_top1": "V2 top-1",
     "v2_top5": "V2 top-5",
-}  # what the columns are called
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Network:
     Attributes:
         name: one of `list_models()`.
         stages: other blocks for res2 to res5; None for the network's own.
-        clip: frames and size.
+        clip: number of frames and their size.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Network:
     clip: tuple[int, int] = (8, 224)
 
     def complexity(self, num_classes: int = 400, width: int = 64) -> Complexity:
-        """What it costs at its clip, measured on the meta device."""
+        """Parameters and multiply-accumulates for its clip, counted on the meta device."""
         return _complexity(self, num_classes, width)
 
 
@@ -56,8 +56,8 @@ class Row:
 
     Attributes:
         label: its first cell.
-        figures: the paper's other cells, by column, as printed.
-        networks: what builds it here: one network, several for an ensemble, none for a row that the paper quotes.
+        figures: the paper's other cells by column, as printed.
+        networks: the row's network here; several for an ensemble, none for a row that the paper quotes from others.
         recipes: shipped recipes that train it, by the prefix of the columns with their accuracy: "", or "v1_" and "v2_".
     """
 
@@ -69,14 +69,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper. Table 11 is two: one clip and crop, and several.
+    """A table of the paper. Table 11 is two tables here: one for a single clip and crop, one for several.
 
     Attributes:
-        columns: names of the paper's columns behind the label.
-        rows: the paper's.
-        variants: ours, which the paper doesn't list.
+        number: as in the paper.
+        title: as in the paper.
+        columns: names of the columns after the label.
+        rows: the paper's rows.
+        variants: rows of ours, which the paper doesn't list.
         note: what one has to know to compare.
-        views: clips x crops of all its accuracies, where the table says.
+        views: clips x crops of all its accuracies, if the paper says.
     """
 
     number: int
@@ -96,29 +98,33 @@ def paper_tables() -> tuple[Table, ...]:
 
 
 def find_tables(number: str) -> list[Table]:
-    """The tables of a number.
+    """The tables with this number: two for Table 11, else one.
 
     Raises:
         SmallBigError: the paper has no such table.
     """
     found = [table for table in paper_tables() if str(table.number) == number]
     if not found:
-        raise SmallBigError(f"the paper has Tables {NUMBERS[0]} to {NUMBERS[-1]}", number)
+        raise SmallBigError(f"no such table: the paper has Tables {NUMBERS[0]} to {NUMBERS[-1]}", number)
     return found
 
 
 def _table(written: dict[str, Any]) -> Table:
-    rows, variants = (tuple(map(_row, written.pop(key, ()))) for key in ("rows", "variants"))
-    return Table(columns=tuple(written.pop("columns")), rows=rows, variants=variants, **written)
+    values = dict(written)
+    for key in ("rows", "variants"):
+        values[key] = tuple(map(_row, written.get(key, ())))
+    values["columns"] = tuple(written["columns"])
+    return Table(**values)
 
 
 def _row(written: dict[str, Any]) -> Row:
     figures = dict(written)
-    label, recipe = figures.pop("label"), figures.pop("recipe", {})
-    built = {key: figures.pop(key) for key in ("network", "stages", "clip") if key in figures}
-    parts = figures.pop("ensemble", [built] if built else [])
+    label = figures.pop("label")
+    recipe = figures.pop("recipe", {})
+    network = {key: figures.pop(key) for key in ("network", "stages", "clip") if key in figures}
+    networks = figures.pop("ensemble", [network] if network else [])
     recipes = recipe if isinstance(recipe, dict) else {"": recipe}
-    return Row(label, figures, tuple(_network(**part) for part in parts), recipes)
+    return Row(label, figures, tuple(_network(**values) for values in networks), recipes)
 
 
 def _network(network: str, stages: Sequence[str] | None = None, clip: tuple[int, int] = (8, 224)) -> Network:

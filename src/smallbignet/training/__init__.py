@@ -1,4 +1,4 @@
-"""A training run: its settings, its data loop, its learning rate, its processes, and the files that it leaves.
+"""A training run: its settings, batches, optimizer steps, learning rate, processes and trackers, and the files that it leaves.
 
-What a finished model answers is in `inference/`.
+How a trained model predicts and is tested is in `inference/`.
 """

@@ -1,4 +1,4 @@
-"""SGD and its schedule, as `OptimSpec` says."""
+"""The learning rate over a run, and frozen batch normalisation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from smallbignet.training.settings import OptimSpec
 
 
 def learning_rate(optim: OptimSpec, epoch: float) -> float:
-    """The learning rate after `epoch` epochs, a fraction included."""
+    """The learning rate after `epoch` epochs, which may be a fraction: a linear warm-up, then the schedule.
+
+    The cosine schedule is that of I. Loshchilov and F. Hutter, "SGDR", 2017, without restarts.
+    """
     highest = highest_rate(optim)
     if epoch < optim.warmup_epochs:
         return highest * epoch / optim.warmup_epochs
@@ -22,12 +25,15 @@ def learning_rate(optim: OptimSpec, epoch: float) -> float:
 
 
 def highest_rate(optim: OptimSpec) -> float:
-    """`lr` for batches of `batch_size`: in proportion to `lr_base_size` where that is given (P. Goyal et al., 2017)."""
+    """The highest learning rate: `lr`, in proportion to `batch_size / lr_base_size` if that is given.
+
+    The rule is that of P. Goyal et al., "Accurate, Large Minibatch SGD", 2017.
+    """
     return optim.lr * (optim.batch_size / optim.lr_base_size if optim.lr_base_size else 1.0)
 
 
 def freeze_statistics(model: nn.Module) -> None:
-    """Puts the batch normalisations of a network in training into eval mode; their scales and shifts are still trained."""
+    """Puts the batch normalisations of a network into eval mode. Their scales and shifts are still trained."""
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.eval()

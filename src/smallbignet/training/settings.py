@@ -1,4 +1,4 @@
-"""The settings of a training run, as a recipe (YAML) writes them and the command line overrides them: --section.key value."""
+"""The settings of a training run. A recipe is a YAML file with them; the command line changes them: --section.key value."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class NetworkSpec:
     """The network.
 
     Attributes:
-        name: one of those that `smallbig models` lists.
+        name: one of the names that `smallbig models` lists.
         stages: other blocks for res2, res3, res4 and res5, such as [2d, full+avg, full+avg, full+avg].
-        width: channels of the first convolution; 64 is the paper's.
-        drop_rate: dropout in front of the classifier.
+        width: channels of the first convolution; 64 in the paper.
+        drop_rate: share of the features that dropout sets to zero before the classifier.
         weights: what to start from: "imagenet" or "imagenet_v2" (torchvision's) or "timm/TAG" (a ResNet of timm's); a model or
             run directory, a published network's name, org/name on the hub or a checkpoint file, of this network or its 2-D
             parent; or nothing for random weights.
@@ -46,21 +46,22 @@ class OptimSpec:
 
     Attributes:
         epochs: passes over the training videos.
-        batch_size: clips an optimizer step, over all processes and accumulated parts.
-        accumulate: parts that a batch is computed in, to save memory.
-        lr: learning rate at its highest.
-        lr_base_size: the batch size that `lr` is meant for: with another one, it changes in proportion; 0 for never.
-        momentum: of SGD.
-        nesterov: Nesterov's momentum.
-        weight_decay: on all parameters.
-        schedule: "cosine" to zero, or "step": times `gamma` at each of `milestones`.
-        milestones: epochs.
-        gamma: factor of a step.
-        warmup_epochs: of linear rise from zero.
-        label_smoothing: share of the target spread over all classes.
-        clip_grad: largest norm of the gradient; 0 for no limit.
+        batch_size: clips per optimizer step, over all processes.
+        accumulate: number of parts in which a batch is computed, one after the other; more parts need less memory.
+        lr: highest learning rate.
+        lr_base_size: batch size that `lr` is meant for. With another one the rate is changed in proportion; 0 means never.
+        momentum: momentum of SGD.
+        nesterov: whether the momentum is Nesterov's.
+        weight_decay: weight decay of all parameters.
+        schedule: "cosine", which falls to zero, or "step", which multiplies the rate by `gamma` at each of `milestones`.
+        milestones: epochs at which the schedule "step" lowers the rate.
+        gamma: factor of the schedule "step".
+        warmup_epochs: epochs in which the rate rises linearly from zero.
+        label_smoothing: share of the target that is spread evenly over all classes.
+        clip_grad: largest norm of the gradient; 0 means no limit.
         freeze_bn: normalise with the statistics that the network starts with, as in a test.
-        ema_decay: of an exponential moving average of the weights, which is then what is validated and kept; 0 for none.
+        ema_decay: decay of an exponential moving average of the weights, which is then validated and kept instead of the
+            weights; 0 means none.
     """
 
     epochs: int = 30
@@ -88,25 +89,25 @@ class OptimSpec:
             if getattr(self, name) < 0:
                 raise SmallBigError("must not be negative", f"optim.{name} {getattr(self, name)}")
         if self.nesterov and not self.momentum:
-            raise SmallBigError("Nesterov's momentum needs a momentum", "optim.nesterov")
+            raise SmallBigError("Nesterov's momentum needs an optim.momentum above 0", "optim.nesterov")
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Where and how it runs.
+    """Where and how the run takes place.
 
     Attributes:
-        dir: the run directory: settings, metrics, the best and the last model, the state to resume from.
-        seed: of the weights, the batches, the crops and the dropout.
-        device: "cpu", "cuda"; a GPU where there is one if not given.
-        precision: "fp32", "bf16" or "fp16" (a GPU's, with gradient scaling).
-        workers: processes that decode, a training process; -1 takes all cores but one.
-        grad_checkpointing: compute each block again for the backward pass: less memory, more time.
-        channels_last: channels_last_3d memory format: up to 3 times as fast on a processor, the same answers.
-        save_steps: optimizer steps between two states to resume from; one is saved after every epoch besides.
-        val_epochs: epochs from one validation to the next; the last epoch has one in any case.
-        val_views: clips x crops of a validation.
-        views: clips x crops of the test that ends the run, and of the model directory's tests.
+        dir: the run directory, for settings, metrics, the best and the last model, and the state to resume from.
+        seed: seed of the first weights, the batches, the crops and the dropout.
+        device: "cpu" or "cuda"; if not given, a GPU if there is one.
+        precision: "fp32", "bf16", or "fp16" (on a GPU, with gradient scaling).
+        workers: processes that decode videos, for each training process; -1 means all cores but one.
+        grad_checkpointing: compute each block again for the backward pass, which needs less memory and more time.
+        channels_last: use the memory format channels_last_3d, which is up to 3 times as fast on a CPU, with the same results.
+        save_steps: optimizer steps from one saved state to the next; a state is also saved after every epoch.
+        val_epochs: epochs from one validation to the next; the last epoch always has one.
+        val_views: clips x crops in a validation.
+        views: clips x crops in the test that ends the run, and in later tests of the model.
         trackers: where metrics and settings are logged, besides metrics.jsonl, such as [wandb]; if not given, TensorBoard if
             it is installed.
     """
@@ -127,11 +128,14 @@ class RunSpec:
     def __post_init__(self):
         Views.parse(self.val_views)
         Views.parse(self.views)
-        if self.save_steps < 1 or self.val_epochs < 1 or self.seed < 0:
-            where = f"run.save_steps {self.save_steps}, run.val_epochs {self.val_epochs}, run.seed {self.seed}"
-            raise SmallBigError("save_steps and val_epochs must be at least 1, and a seed not negative", where)
+        for name in ("save_steps", "val_epochs"):
+            if getattr(self, name) < 1:
+                raise SmallBigError("must be at least 1", f"run.{name} {getattr(self, name)}")
+        if self.seed < 0:
+            raise SmallBigError("must not be negative", f"run.seed {self.seed}")
         if self.device not in ("", "cpu", "cuda"):
-            raise SmallBigError("cpu or cuda; CUDA_VISIBLE_DEVICES chooses among GPUs", f"run.device {self.device}")
+            what = "must be cpu or cuda; the environment variable CUDA_VISIBLE_DEVICES chooses among several GPUs"
+            raise SmallBigError(what, f"run.device {self.device}")
 
 
 @dataclass(frozen=True)
@@ -147,34 +151,34 @@ class TrainConfig:
     run: RunSpec = field(default_factory=RunSpec)
 
     def to_yaml(self) -> str:
-        """A recipe that says the same."""
+        """A recipe with these settings."""
         plain = asdict(self)
         plain["input"] = {key: list(v) if isinstance(v, tuple) else v for key, v in plain["input"].items()}
         return yaml.safe_dump(plain, sort_keys=False)
 
 
 def add_settings(parser: ArgumentParser) -> None:
-    """Gives a parser all settings: --config RECIPE.yaml, then --section.key value."""
-    parser.add_argument("--base", help=SUPPRESS)  # a recipe's first key, which `recipe_words` has followed
-    recipes = f"RECIPE, named first: a YAML file, or a shipped one ({', '.join(shipped_recipes())})"
+    """Adds all settings to a parser: --config RECIPE.yaml and --section.key value."""
+    parser.add_argument("--base", help=SUPPRESS)  # a key of recipes, which `recipe_words` has already followed
+    recipes = f"the recipe, which is named first: a YAML file, or a shipped recipe ({', '.join(shipped_recipes())})"
     parser.add_argument("--config", action="config", metavar="RECIPE", help=recipes)
     parser.add_class_arguments(TrainConfig, None)
 
 
 def read_settings(values: Namespace) -> TrainConfig:
-    """The settings among what such a parser has parsed and instantiated."""
+    """The settings from the values that such a parser has parsed and instantiated."""
     return TrainConfig(**{name: getattr(values, name) for name in TrainConfig.__dataclass_fields__})
 
 
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
-    """The settings of a recipe, with some of them changed.
+    """The settings of a recipe, some of them changed.
 
     Args:
-        recipe: a shipped recipe's name, or a YAML file.
-        overrides: as on the command line: "--optim.lr", "0.01", ...
+        recipe: name of a shipped recipe, or path of a YAML file.
+        overrides: words as on the command line: "--optim.lr", "0.01", ...
 
     Raises:
-        SmallBigError: no such recipe or setting, or a value of another kind.
+        SmallBigError: no such recipe or setting, or a value that doesn't fit.
     """
     parser = ArgumentParser(exit_on_error=False)
     add_settings(parser)
@@ -185,12 +189,13 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
 
 
 def explain(error: Exception, parser: ArgumentParser) -> str:
-    """A parser's message in one line: what may have been meant by an unknown option, the help on one of a wrong value."""
-    what, helps = one_line(error), {action.dest: action.help for action in parser._actions}
+    """A parser's message in one line, with the probable name of an unknown option, or the help on a wrong value."""
+    what = one_line(error)
+    helps = {action.dest: action.help for action in parser._actions}
     unknown = r"unrecognized arguments: --([\w.]+)|Group '(.+)' does not accept option '(.+)'|Option '(.+)' is not accepted"
     if match := re.match(unknown, what):
         name = ".".join(filter(None, match.groups()))
-        meant = [dest for dest in helps if dest.endswith(f".{name}")] or [name]  # a section was left out
+        meant = [dest for dest in helps if dest.endswith(f".{name}")] or [name]  # perhaps its section was left out
         return f"unknown option {name}; {did_you_mean(meant[0], helps)}".rstrip("; ")
     if match := re.match(r'Parser key "(.+?)": (.+)', what):
         return f"{match[1]}: {match[2]}; its help: {helps.get(match[1])}"
@@ -198,22 +203,22 @@ def explain(error: Exception, parser: ArgumentParser) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """A parser's message without its line breaks and Python's type names."""
+    """An error's message without line breaks and without Python's names of types."""
     words = " ".join(str(error).split()).replace("a typing.Literal", "one of ").replace("<class 'float'>", "number")
     return re.sub(r"<class '(\w+)'>", r"\1", words)
 
 
 def recipe_words(recipe: str) -> list[str]:
-    """A recipe as words for a parser with all settings, behind those that it names as its base.
+    """The words that give a recipe to a parser with all settings, after the recipes that it is based on.
 
     Raises:
-        SmallBigError: no such recipe, a file that isn't one, or recipes that are each other's base.
+        SmallBigError: no such recipe, a file that isn't a recipe, or recipes that are based on each other.
     """
     words: list[str] = []
     while recipe:
         path = recipe_path(recipe)
         if str(path) in words:
-            raise SmallBigError("this recipe is its own base", path)
+            raise SmallBigError("this recipe is based on itself; name another recipe as its base", path)
         words = ["--config", str(path), *words]
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -228,15 +233,15 @@ def recipe_words(recipe: str) -> list[str]:
 
 
 def recipe_path(recipe: str) -> Path:
-    """The YAML file of a shipped recipe's name, or the file itself."""
+    """The YAML file of a recipe, which is given by its name or as that file."""
     shipped = Path(str(files("smallbignet"))) / "recipes" / f"{recipe}.yaml"
     for path in (Path(recipe), shipped):
         if path.is_file():
             return path
     hint = did_you_mean(recipe, shipped_recipes())
-    raise SmallBigError(f"no such recipe; {hint}`smallbig train --help` lists those shipped; or give a YAML file", recipe)
+    raise SmallBigError(f"no such recipe; {hint}`smallbig train --help` lists the shipped ones; or give a YAML file", recipe)
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes in the package."""
+    """Names of the recipes in the package, sorted."""
     return sorted(path.stem for path in (Path(str(files("smallbignet"))) / "recipes").glob("*.yaml"))

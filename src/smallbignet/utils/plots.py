@@ -1,4 +1,4 @@
-"""Pictures of results, as PNG files."""
+"""Plots of results, as PNG files."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from matplotlib.figure import Figure
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str], file: Path) -> None:
-    """A confusion matrix (K, K), rows labels, columns answers; with names and counts where they can be read (K up to 30)."""
+    """Plots a confusion matrix (K, K), one row for each label and one column for each prediction.
+
+    Names and counts are written if there is room for them, which is up to 30 classes.
+    """
     side = float(np.clip(0.42 * len(classes) + 2.5, 4.5, 14))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="answer", ylabel="label")
+    axes.set(xlabel="prediction", ylabel="label")
     if len(classes) <= 30:
         axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(classes)), classes)
         for (row, column), count in np.ndenumerate(matrix):
             if count:
-                axes.text(
-                    column, row, str(count), ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black"
-                )
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=colour)
     figure.savefig(file, dpi=120)
 
 
 def curves(metrics: Sequence[dict], file: Path) -> None:
-    """Loss and accuracy over the epochs of a run, from its metrics lines."""
+    """Plots loss and accuracy over the epochs of a run, from the lines of its `metrics.jsonl`."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for split, colour in (("train", "tab:grey"), ("val", "tab:blue")):
@@ -46,7 +48,7 @@ def curves(metrics: Sequence[dict], file: Path) -> None:
 
 
 def ablation(rows: Mapping[str, tuple[float, Sequence[float]]], title: str, spread_over: str, file: Path) -> None:
-    """The paper's top-1 (percent) of each row, from the top, beside ours: single values, mean and standard deviation."""
+    """Plots top-1 in percent for each row of a table: the paper's at the left; ours, their mean and deviation at the right."""
     figure = Figure(figsize=(9, 0.45 * len(rows) + 1.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     places = range(len(rows))
