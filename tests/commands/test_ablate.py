@@ -1,4 +1,4 @@
-"""`smallbig ablate` as a user runs it, on the tiny clips; where only its bookkeeping counts, with a stand-in for training."""
+"""`smallbig ablate` as a user runs it on tiny clips; tests of its bookkeeping alone use a stand-in for training."""
 
 import json
 from dataclasses import asdict
@@ -9,7 +9,6 @@ import pytest
 from smallbignet.cli import main
 from smallbignet.commands import ablate as act
 from smallbignet.errors import WorkError
-from smallbignet.paper.ablation import RowResult, Run, compare, values_of
 from smallbignet.paper.tables import paper_tables
 from smallbignet.training.run_directory import FinalTest, TrainReport
 from smallbignet.training.settings import TrainConfig
@@ -64,7 +63,7 @@ def training(monkeypatch) -> Training:
 
 
 def ablate(capsys, *words: object, status: int = 0) -> dict:
-    """What `smallbig ablate ... --json` answers."""
+    """The result of `smallbig ablate ... --json`."""
     assert main(["ablate", *map(str, words), "--json"]) == status
     return json.loads(capsys.readouterr().out)
 
@@ -118,7 +117,7 @@ def test_networks_share_a_run_only_if_they_are_the_same():
             assert named.setdefault(act.run_name(network), network) == network
 
 
-def test_stopped_and_called_again_goes_on(budget, tmp_path, capsys, training):
+def test_an_interrupted_ablation_goes_on(budget, tmp_path, capsys, training):
     words = ["ablate", "7", "--recipe", str(budget), "--seeds", "0", "--out", str(tmp_path)]
     training.fails["nonlocal_r23"] = KeyboardInterrupt()
     assert main(words) == 130
@@ -147,30 +146,6 @@ def test_folds_validate_once_each(budget, folded, tmp_path, capsys, training):
     assert pair["verdict"] == "as in the paper, more than the standard error"
 
 
-def row(*values: float, paper: float = 50.0) -> RowResult:
-    return RowResult("", {"top1": paper}, 0, 0, [], {str(i): value for i, value in enumerate(values)})
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        (row(0.5, 0.7), row(0.6, 0.84, paper=51), (12.0, 2.0, "as in the paper, more than the standard error")),
-        (row(0.5, 0.7), row(0.4, 0.84, paper=51), (2.0, 12.0, "as in the paper, less than the standard error")),
-        (row(0.5, 0.7), row(0.6, 0.84, paper=49), (12.0, 2.0, "not as in the paper, more than the standard error")),
-        (row(0.5, 0.7), row(0.6, paper=51), (10.0, None, "as in the paper, one run")),
-        (row(0.5), row(paper=51), (None, None, "not measured")),
-    ],
-)
-def test_neighbours_are_compared_seed_by_seed(first, second, expected):
-    pair = compare(first, second)
-    assert (pytest.approx(pair.ours), pytest.approx(pair.error), pair.verdict()) == expected
-
-
-def test_a_seed_without_all_its_folds_does_not_count():
-    runs = [Run("", seed, fold, top1) for seed, fold, top1 in ((0, "a", 0.5), (0, "b", 0.7), (1, "a", 0.5), (1, "b", None))]
-    assert values_of(runs, ["a", "b"]) == {"0": pytest.approx(0.6)}
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -183,7 +158,7 @@ def test_a_seed_without_all_its_folds_does_not_count():
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",
 )
-def test_mistakes_are_told_before_anything_is_trained(words, expected, budget, folded, training, tmp_path, capsys):
+def test_mistakes_are_errors_before_anything_is_trained(words, expected, budget, folded, training, tmp_path, capsys):
     words = [word.format(budget=budget, folded=folded) for word in words]
     assert main(["ablate", *words, "--out", str(tmp_path / "out")]) == 2
     assert expected in capsys.readouterr().err.splitlines()[-1] and not training.seen and not (tmp_path / "out").exists()

@@ -25,7 +25,7 @@ def rows_of(text: str) -> dict[str, list[str]]:
     return {label: cells for label, *cells in lines if label}
 
 
-def test_ours_stand_beside_the_papers(capsys, monkeypatch):
+def test_our_figures_are_beside_the_papers(capsys, monkeypatch):
     text = printed(capsys, monkeypatch, "7", "10")
     rows = rows_of(text)
     assert rows["NonLocal-R23"] == ["18.7M", "34", "70.2", "89.1", "18.71M", "33.42", "8x224", "-"]
@@ -43,7 +43,7 @@ def test_table_1_is_measured(capsys):
     assert all(row["ours"]["output"] == row["paper"]["output"] for row in rows.values())
 
 
-def test_all_tables_are_asked_for_by_none(capsys, monkeypatch):
+def test_without_numbers_all_tables_are_printed(capsys, monkeypatch):
     monkeypatch.setattr(act, "measure", lambda table, runs: table.number)
     assert main(["tables", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tables"] == [*range(1, 12), 11]
@@ -51,7 +51,7 @@ def test_all_tables_are_asked_for_by_none(capsys, monkeypatch):
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch) -> Path:
-    """A folder with a finished run of the recipe `small`, shorter than that, and a table with a row that it trains."""
+    """A folder with a finished run of the recipe `small` with fewer epochs, and a table with a row that the recipe trains."""
     run = tmp_path / "small"
     run.mkdir()
     (run / "config.yaml").write_text(load_recipe("small", ["--optim.epochs", "2", "--data.train", "x"]).to_yaml())
@@ -64,7 +64,7 @@ def trained(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_a_finished_run_has_its_accuracy_there(trained, capsys, monkeypatch):
+def test_the_accuracy_of_a_finished_run_is_printed(trained, capsys, monkeypatch):
     text = printed(capsys, monkeypatch, "11", "--runs", str(trained))
     assert rows_of(text)["ours"][-1] == "V1 62.5/90.0"
     assert "small: 40 videos, views 2x3; changed in the recipe: optim.epochs 2" in " ".join(text.split())
@@ -77,7 +77,7 @@ def test_an_accuracy_of_other_views_is_left_out(trained, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"test": {}}'])
-def test_a_broken_report_is_a_mistake(trained, text, capsys):
+def test_a_broken_report_is_an_error(trained, text, capsys):
     (trained / "small" / "report.json").write_text(text)
     assert main(["tables", "11", "--runs", str(trained)]) == 2
     assert "not the report of a finished training run" in capsys.readouterr().err
