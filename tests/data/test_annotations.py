@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shared_data import FIGHTS
-from smallbignet.data.annotations import Annotations, read_classes, select_rows, split
+from smallbignet.data.annotations import Annotations, read_classes, select_rows, split, to_csv
 from smallbignet.data.source import read_annotations
 from smallbignet.errors import SmallBigError
 
@@ -108,6 +108,69 @@ def test_split_keeps_groups_on_one_side(seed):
 def test_splits_that_can_not_be_made(fraction, group, message):
     with pytest.raises(SmallBigError, match=message):
         split(table([0, 1] * 4, source=["a"] * 4 + ["b"] * 4), fraction, 0, group)
+
+
+def same(one: Annotations, other: Annotations) -> bool:
+    files = [[str(Path(path).resolve()) for path in part.paths] for part in (one, other)]
+    columns = [{name: values.tolist() for name, values in part.columns.items()} for part in (one, other)]
+    return (
+        files[0] == files[1]
+        and one.labels.tolist() == other.labels.tolist()
+        and one.classes == other.classes
+        and (columns[0] == columns[1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("list.txt", "a.mp4 2\nb.mp4 0\n"),  # class 1 has no video
+        ("list.txt", "a.mp4 2\nb.mp4 1\n"),
+        ("set.csv", "path,label\na.mp4,2020\nb.mp4,2019\n"),
+        ("set.csv", "path,label\na.mp4,1\nb.mp4,3\n"),
+        ("set.csv", "path,label\na.mp4,007\nb.mp4,7\n"),
+        ("set.csv", "path,label_index,fold\na.mp4,3,0\nb.mp4,1,1\n"),
+        ("set.csv", 'path,label,fold,note\na.mp4,"run, fast",1,"x ""y"""\nb.mp4,caf\u00e9,0,\n'),
+        ("set.csv", 'path,label\n"e, f.mp4",a\n"g\nh.mp4",b\n'),
+    ],
+)
+@pytest.mark.parametrize("place", [".", "lists", "../other"])
+def test_a_list_that_was_written_reads_back_as_itself(tmp_path, file, text, place):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / file).write_text(text, encoding="utf-8")
+    given = read_annotations(tmp_path / "data" / file)
+    target = tmp_path / "data" / place / "clean.csv"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(to_csv(given, target.parent), encoding="utf-8")
+    assert same(read_annotations(target), given)
+
+
+@pytest.mark.parametrize("runs", ["runs", "linked"])
+@pytest.mark.parametrize("data", ["data", "linked_data"])
+def test_written_paths_are_right_through_links(tmp_path, monkeypatch, runs, data):
+    (tmp_path / "project/data/2019").mkdir(parents=True)
+    (tmp_path / "project/data/2020").symlink_to(tmp_path / "deep/down/2020")
+    (tmp_path / "deep/down/2020").mkdir(parents=True)
+    for video in ("project/data/2019/a.mp4", "deep/down/2020/b.mp4"):
+        (tmp_path / video).touch()
+    (tmp_path / "project/runs/x").mkdir(parents=True)
+    (tmp_path / "disk/a/b/c/x").mkdir(parents=True)
+    (tmp_path / "project/linked").symlink_to(tmp_path / "disk/a/b/c")
+    (tmp_path / "project/linked_data").symlink_to("data")
+    monkeypatch.chdir(tmp_path / "project")
+    given = read_annotations(data)
+    file = Path(runs, "x", "val.csv")
+    file.write_text(to_csv(given, file.parent))
+    found = read_annotations(file)
+    assert same(found, given) and found.classes == ["2019", "2020"] and all(map(Path.is_file, map(Path, found.paths)))
+    monkeypatch.chdir(tmp_path)
+    assert all(map(Path.is_file, map(Path, read_annotations(Path("project") / file).paths)))
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    annotations = Annotations(np.array(["\udcff.mp4"]), np.array([0]), ["a"])
+    with pytest.raises(SmallBigError, match="is no UTF-8 text"):
+        to_csv(annotations, tmp_path)
 
 
 @needs_fights

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smallbignet.data.options import DataSource
-from smallbignet.data.source import find_files, read_annotations
+from smallbignet.data.source import find_files, read_annotations, read_part
 from smallbignet.errors import SmallBigError
 
 
@@ -46,3 +46,22 @@ def test_class_names_of_the_list_and_of_a_model(tmp_path):
     assert read_annotations(tmp_path / "list.txt", source, ["fall", "run"]).labels.tolist() == [0, 1]
     with pytest.raises(SmallBigError, match='class "fall" is not among the 2 known classes'):
         read_annotations(tmp_path / "list.txt", source, ["box", "run"])
+
+
+def test_one_row_for_each_file(tmp_path, capsys):
+    make(tmp_path, "a.mp4", "b.mp4", "sub/c.mp4")
+    (tmp_path / "d.mp4").symlink_to("a.mp4")
+    rows = ["a.mp4,x", "./a.mp4,x", "sub/../a.mp4,x", f"{tmp_path}/a.mp4,x", "d.mp4,x", "b.mp4,y"]
+    (tmp_path / "set.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    assert read_part(tmp_path / "set.csv", "train").paths.tolist() == [str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4")]
+    assert "left out 4 rows" in capsys.readouterr().err
+    (tmp_path / "set.csv").write_text("path,label\na.mp4,x\nd.mp4,y\n")
+    with pytest.raises(SmallBigError, match='one file with two classes, "x" and "y"'):
+        read_part(tmp_path / "set.csv", "train")
+
+
+def test_find_files_takes_each_once_by_any_spelling(tmp_path, monkeypatch):
+    make(tmp_path, "in/a.mp4", "in/clip/img_00001.jpg")
+    (tmp_path / "linked").symlink_to("in")
+    monkeypatch.chdir(tmp_path)
+    assert find_files(["in/a.mp4", "./in/a.mp4", "linked", "in/*"]) == ["in/a.mp4", "linked/clip"]

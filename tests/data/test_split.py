@@ -72,8 +72,9 @@ def test_csv_rows_are_selected(tmp_path, settings, train, val):
 
 def test_class_names_from_a_file(tmp_path):
     (tmp_path / "train.txt").write_text("1.mp4 1\n2.mp4 0\n")
-    (tmp_path / "val.txt").write_text("1.mp4 2\n")
-    (tmp_path / "1.mp4").touch()
+    (tmp_path / "val.txt").write_text("3.mp4 2\n")
+    for name in "123":
+        (tmp_path / f"{name}.mp4").touch()
     (tmp_path / "classes.txt").write_text("run\nbox\nfall\n")
     spec = DataSpec(str(tmp_path / "train.txt"), str(tmp_path / "val.txt"), classes=str(tmp_path / "classes.txt"))
     train, val = read_split(spec)
@@ -101,3 +102,103 @@ def test_mistakes_name_their_place(tmp_path, monkeypatch, settings, where):
     with pytest.raises(SmallBigError) as caught:
         read_split(DataSpec(**settings))
     assert caught.value.where == where
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("train", "val"),
+        ("Train", "TEST"),
+        ("training", "validation"),
+        ("videos_train", "videos_val"),
+        ("train_256", "val_256"),
+        ("trainset", "test set"),
+        ("TRAINING", "Dev"),
+    ],
+)
+def test_folders_for_the_parts_are_no_classes(tmp_path, train, val):
+    root = make_folders(
+        tmp_path, f"{train}/run/1.mp4", f"{train}/walk/2.mp4", f"{val}/run/3.mp4", f"{val}/walk/4.mp4", "notes/readme.md"
+    )
+    parts = read_split(DataSpec(root))
+    assert parts[0].classes == parts[1].classes == ["run", "walk"]
+    assert [names(part) for part in parts] == [["1.mp4", "2.mp4"], ["3.mp4", "4.mp4"]]
+
+
+def test_val_goes_before_test(tmp_path):
+    root = make_folders(tmp_path, *(f"{part}/{label}/{part}.mp4" for part in ("train", "test", "valid") for label in "ab"))
+    assert names(read_split(DataSpec(root))[1]) == ["valid.mp4"] * 2
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ["train/a/1.mp4", "test/a/2.mp4", "walk/3.mp4"],
+            r"parts of a data set \(test, train\) and others like classes \(walk",
+        ),
+        (["train/a/1.mp4", "train/b/2.mp4"], r"\(train\), and none is to validate on"),
+        (["test/a/1.mp4", "val/b/2.mp4"], r"\(test, val\), and none is to train on"),
+        (["train/a/1.mp4", "Training/a/2.mp4", "val/a/3.mp4"], "several are to train on"),
+        (["train/a/1.mp4", "val/a/3.mp4", "dev/a/4.mp4"], "several are to validate on"),
+        (["train/1.mp4", "test/2.mp4"], r"its 1 videos are in no class folder, such as 1\.mp4"),
+        (["videos/train/a/1.mp4", "videos/test/a/2.mp4"], r"parts of a data set \(test, train\)"),
+        (["a/train/1.mp4", "a/test/2.mp4", "b/train/3.mp4", "b/test/4.mp4"], r"parts of a data set \(test, train\)"),
+    ],
+)
+def test_levels_of_folders_that_are_not_understood_are_told(tmp_path, files, message):
+    with pytest.raises(SmallBigError, match=message):
+        read_split(DataSpec(make_folders(tmp_path, *files)))
+
+
+@pytest.mark.parametrize("second", ["a.mp4", "./a.mp4", "sub/../a.mp4", "link.mp4", "linked/a.mp4"])
+def test_a_file_is_never_on_both_sides(tmp_path, capsys, second):
+    make_folders(tmp_path / "data", "a.mp4", "b.mp4", "c.mp4", "sub/x")
+    (tmp_path / "data/link.mp4").symlink_to("a.mp4")
+    (tmp_path / "data/linked").symlink_to(tmp_path / "data")
+    (tmp_path / "data/train.csv").write_text("path,label\na.mp4,x\nb.mp4,y\n")
+    (tmp_path / "data/val.csv").write_text(f"path,label\n{second},x\nc.mp4,y\n")
+    train, val = read_split(DataSpec(str(tmp_path / "data/train.csv"), str(tmp_path / "data/val.csv")))
+    assert (names(train), len(val)) == (["b.mp4"], 2)
+    err = capsys.readouterr().err
+    assert "left 1 videos out of training" in err and "a.mp4" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("spelling", ["{}", "./{}", "link_{}"])
+def test_a_list_with_each_video_twice_is_split_by_files(tmp_path, capsys, spelling):
+    videos = [f"{label}{i}.mp4" for label in "xy" for i in range(10)]
+    make_folders(tmp_path, *videos)
+    for video in videos:
+        (tmp_path / f"link_{video}").symlink_to(video)
+    rows = "".join(f"{video},{video[0]}\n{spelling.format(video)},{video[0]}\n" for video in videos)
+    (tmp_path / "all.csv").write_text(f"path,label\n{rows}")
+    train, val = read_split(DataSpec(str(tmp_path / "all.csv")))
+    files = [{os.path.realpath(path) for path in part.paths} for part in (train, val)]
+    assert (len(train), len(val)) == (16, 4) and not files[0] & files[1]
+    assert "left out 20 rows" in capsys.readouterr().err
+
+
+def test_training_on_what_is_validated_with_is_refused(tmp_path):
+    make_folders(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "all.csv").write_text("path,label\na.mp4,x\nb.mp4,y\n")
+    with pytest.raises(SmallBigError, match="all videos to train on are also among"):
+        read_split(DataSpec(str(tmp_path / "all.csv"), str(tmp_path / "all.csv")))
+
+
+def test_selections_that_overlap(tmp_path, capsys):
+    make_folders(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    (tmp_path / "all.csv").write_text("path,label,fold\na.mp4,x,0\nb.mp4,y,1\nc.mp4,x,2\n")
+    train, val = read_split(DataSpec(str(tmp_path / "all.csv"), select="fold=0,1", val_select="fold=1,2"))
+    assert (names(train), names(val)) == (["a.mp4"], ["b.mp4", "c.mp4"])
+    assert "left 1 videos out of training" in capsys.readouterr().err
+
+
+def test_indices_that_count_from_1(tmp_path):
+    make_folders(tmp_path, *(f"{i}.mp4" for i in range(1, 7)))
+    (tmp_path / "list.txt").write_text("".join(f"{i}.mp4 {(i + 1) // 2}\n" for i in range(1, 7)))
+    with pytest.raises(SmallBigError, match="class indices count from 1 to 3"):
+        read_split(DataSpec(str(tmp_path / "list.txt")))
+    (tmp_path / "classInd.txt").write_text("1 run\n2 walk\n3 fall\n")
+    spec = DataSpec(str(tmp_path / "list.txt"), classes=str(tmp_path / "classInd.txt"), val_fraction=0.5)
+    train, val = read_split(spec)
+    assert train.classes == ["run", "walk", "fall"] and train.labels.tolist() == val.labels.tolist() == [0, 1, 2]

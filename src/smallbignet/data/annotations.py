@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ class Annotations:
         classes: class names, in the order of their indices.
         columns: further columns of the data set's file, each (N,) of str, to select and split by.
         missing: number of further videos that the data set lists and that are not on disk.
+        indexed: whether the data set gives class indices and no names, so that the classes are "0", "1", ...
     """
 
     paths: np.ndarray
@@ -31,6 +34,7 @@ class Annotations:
     classes: list[str]
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     missing: int = 0
+    indexed: bool = False
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -43,35 +47,61 @@ class Annotations:
     def with_classes(self, classes: Sequence[str], where: object) -> Annotations:
         """The same videos with their labels as indices into other classes.
 
-        A label is found by its name. Where all names are numbers, and no other class is named by one, they are indices.
+        A label is found by its name. Class indices, and names that are all numbers where no other class is named by a number,
+        are positions among the other classes.
 
         Raises:
-            SmallBigError: names `where`: a video's class is not among the others.
+            SmallBigError: names `where`: a video's class is not among the others; or the labels are indices and the other
+                classes are named by other numbers, so that it isn't known which are meant.
         """
         names = [self.classes[label] for label in np.unique(self.labels)]
-        index = {name: i for i, name in enumerate(classes)}
-        if all(map(str.isdecimal, names)) and not any(map(str.isdecimal, classes)):
-            index = {str(i): i for i in range(len(classes))}
+        wanted = list(map(clean_name, classes))
+        positions = [str(i) for i in range(len(wanted))]
+        has_numbers = any(map(str.isdecimal, wanted))
+        by_position = not has_numbers and all(map(str.isdecimal, names))
+        index = {name: i for i, name in enumerate(positions if by_position else wanted)}
         if unknown := sorted(set(names) - index.keys()):
             raise SmallBigError(f'class "{unknown[0]}" is not among the {len(classes)} known classes', where)
+        if self.indexed and has_numbers and wanted != positions:
+            what = (
+                f'the labels are class indices, and the {len(classes)} known classes are named by numbers ("{wanted[0]}", ...)'
+            )
+            raise SmallBigError(f"{what}; give the names, in a .csv file with the columns path and label", where)
         indices = np.array([index.get(name, -1) for name in self.classes], np.int64)
-        return replace(self, labels=indices[self.labels], classes=list(classes))
+        return replace(self, labels=indices[self.labels], classes=list(classes), indexed=wanted == positions and self.indexed)
+
+
+def clean_name(name: str) -> str:
+    """A class name without blanks around it, and with one spelling of accented letters, whatever system wrote it."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def read_classes(file: str | Path) -> list[str]:
     """Reads class names, one per line, in the order of their indices.
 
     Args:
-        file: a text file, or the name of a shipped list: kinetics400, ssv1 or ssv2.
+        file: a text file, or the name of a shipped list: kinetics400, ssv1 or ssv2. Where its lines are numbered, such as
+            "1 ApplyEyeMakeup", the numbers are left out.
 
     Raises:
         SmallBigError: the file can't be read, has an empty line, or names a class twice.
     """
+    return read_numbered_classes(file)[0]
+
+
+def read_numbered_classes(file: str | Path) -> tuple[list[str], int]:
+    """Reads class names as `read_classes` does, and the number that the first class has: 1 if the file says so, else 0."""
     shipped = Path(__file__).parent / "classes" / f"{file}.txt"
     path = shipped if shipped.is_file() and not Path(file).is_file() else Path(file)
-    names = [line.strip() for line in read_text(path).strip().splitlines()]
+    names = list(map(clean_name, read_text(path).strip().splitlines()))
     if not names:
         raise SmallBigError("no class names in this file", file)
+    first = 0
+    pairs = [match.groups() for match in map(re.compile(r"(\d+)[\s,;:]+(\S.*)").fullmatch, names) if match]
+    numbers = [int(number) for number, _ in pairs]
+    if len(pairs) == len(names) and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(names))):
+        first = numbers[0]
+        names = [name for _, name in pairs]
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name:
@@ -79,7 +109,7 @@ def read_classes(file: str | Path) -> list[str]:
         if name in seen:
             raise SmallBigError(f'line {number} repeats the class name "{name}"', file)
         seen.add(name)
-    return names
+    return names, first
 
 
 def read_text(file: Path) -> str:
@@ -161,10 +191,36 @@ def _draw_groups(annotations: Annotations, fraction: float, rng: np.random.Gener
 
 
 def to_csv(annotations: Annotations, folder: Path) -> str:
-    """Annotations as the text of a .csv file that will be in `folder`: paths relative to it, and all columns."""
+    """Annotations as the text of a .csv file that will be in `folder`, which is read back as the same annotations.
+
+    Paths are relative to the folder. The column `label` holds class names; where the classes have none, `label_index` holds
+    their indices. Columns whose names are taken by these are left out.
+
+    Raises:
+        SmallBigError: a path is no UTF-8 text.
+    """
+    label = "label_index" if annotations.indexed else "label"
+    columns = {name: values for name, values in annotations.columns.items() if name not in ("path", "label", "label_index")}
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["path", "label", *annotations.columns])
-    for path, label, *others in zip(annotations.paths, annotations.labels, *annotations.columns.values(), strict=True):
-        rows.writerow([os.path.relpath(path, folder), annotations.classes[label], *others])
+    rows.writerow(["path", label, *columns])
+    folders: dict[str, str] = {}
+    for path, index, *others in zip(annotations.paths.tolist(), annotations.labels, *columns.values(), strict=True):
+        parent, name = os.path.split(path)
+        if parent not in folders:
+            folders[parent] = _relative(parent, folder)
+        rows.writerow([os.path.normpath(os.path.join(folders[parent], name)), annotations.classes[index], *others])
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise SmallBigError("this file's name is no UTF-8 text, as lists are; rename it", ascii(path)) from error
     return text.getvalue()
+
+
+def _relative(path: str, folder: Path) -> str:
+    """The way from one folder to another. A way up out of a linked folder would end elsewhere: then it is that of real paths."""
+    way = os.path.relpath(path or ".", folder)
+    target = os.path.realpath(path)
+    if os.path.realpath(os.path.join(folder, way)) == target:
+        return way
+    return os.path.relpath(target, os.path.realpath(folder))

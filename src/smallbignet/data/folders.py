@@ -1,32 +1,61 @@
-"""One walk over a folder of videos, for every verb, and what it takes for a video."""
+"""One walk over a folder of videos, which every command uses, and what it takes for a video."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from smallbignet.data.frames import first_frames
+from smallbignet.data.frames import check_template
 from smallbignet.data.video import VIDEO_EXTENSIONS
+
+# What operating systems and tools leave beside one's own files, besides the names that begin with a dot; in lower case.
+SYSTEM_NAMES = frozenset(
+    {
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "@eadir",
+        "@recently-snapshot",
+        "@recycle",
+        "@tmp",
+        "__macosx",
+        "__pycache__",
+        "desktop.ini",
+        "ehthumbs.db",
+        "lost+found",
+        "recycler",
+        "system volume information",
+        "thumbs.db",
+    }
+)
+USUAL_FRAMES = r"(img_?|image_?|frame_?)?\d+\.(jpe?g|png|webp|bmp)"
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder, with the names of the folders and of the other files in it, sorted."""
+    """A folder, with the names of the folders and of the other files in it, sorted, without the hidden ones."""
 
     path: str
     folders: list[str]
     files: list[str]
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name belongs to the system or to a tool, and so is never data."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
 def walk(
     path: str, enter: Callable[[str], bool] = lambda name: True, above: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[Folder]:
-    """Every folder below a path, itself first. Links to folders are followed, unless they lead to a folder that they lie in.
+    """Yields every folder below a path, the path itself first. Hidden files and folders are left out.
 
-    What can't be read, such as lost+found, is left out. Only folders are listed, no file is looked at: 100,000 folders of 40
-    frames each take as long as 100,000 files.
+    Links to folders are followed, unless they lead to a folder that they lie in. Folders that can't be read are left out. Only
+    folders are listed and no file is opened: 100,000 folders of 40 frames each take as long as 100,000 files.
 
     Args:
         enter: whether to look into a folder of this name.
@@ -37,7 +66,7 @@ def walk(
         identity = (status.st_dev, status.st_ino)
         if identity in above:
             return
-        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        entries = sorted((entry for entry in os.scandir(path) if not is_hidden(entry.name)), key=lambda entry: entry.name)
     except OSError:
         return
     folders = [entry.name for entry in entries if _is_folder(entry)]
@@ -54,21 +83,51 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def is_video(name: str) -> bool:
-    """Whether a file is a video by its name. Files named "._x.mp4" and the like, which macOS leaves, are none."""
-    return os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS and not name.startswith(".")
+    """Whether a file is a video by its name."""
+    return os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS and not is_hidden(name)
 
 
-def find_videos(path: str | Path, filename_tmpl: str = "") -> list[Path]:
-    """The video files below a folder, and the folders of frames that hold no video file, sorted.
+def each_video(path: str | Path, filename_tmpl: str = "") -> Iterator[Path]:
+    """Yields the video files below a folder, and the folders of frames that hold no video file.
 
     Args:
         filename_tmpl: name of the frames in a folder, such as "img_{:05d}.jpg", where it is none of the usual ones.
+
+    Raises:
+        SmallBigError: the template is malformed.
     """
-    first = first_frames(filename_tmpl)
-    found: list[Path] = []
+    is_frame = frame_pattern(filename_tmpl).fullmatch
     for folder in walk(str(path)):
         videos = list(filter(is_video, folder.files))
-        found += [Path(folder.path, name) for name in videos]
-        if not videos and not first.isdisjoint(folder.files):
-            found.append(Path(folder.path))
-    return sorted(found)
+        yield from (Path(folder.path, name) for name in videos)
+        if not videos and any(map(is_frame, folder.files)):
+            yield Path(folder.path)
+
+
+def find_videos(path: str | Path, filename_tmpl: str = "") -> list[Path]:
+    """All that `each_video` yields, sorted."""
+    return sorted(each_video(path, filename_tmpl))
+
+
+def frame_pattern(filename_tmpl: str = "") -> re.Pattern[str]:
+    """What the name of a frame looks like: a usual one, whatever its number, or one of a template.
+
+    Raises:
+        SmallBigError: the template is malformed.
+    """
+    if not filename_tmpl:
+        return re.compile(USUAL_FRAMES, re.IGNORECASE)
+    before, after = map(re.escape, re.split(r"\{.*?\}", check_template(filename_tmpl)))
+    return re.compile(rf"{USUAL_FRAMES}|{before}\d+{after}", re.IGNORECASE)
+
+
+def real_paths(paths: Iterable[str]) -> list[str]:
+    """The paths without links and detours, which are equal where the files are the same. Looks at each file once."""
+    real_folder = cache(os.path.realpath)
+    found = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        place = os.path.join(real_folder(folder), name)
+        is_plain = name not in ("", ".", "..") and not os.path.islink(place)
+        found.append(place if is_plain else os.path.realpath(place))
+    return found

@@ -33,7 +33,7 @@ class DataSource(VideoOptions):
         root: folder that listed paths are relative to, or that holds the videos of a published data set; the list's own folder
             where it is empty.
         path_column: column of a .csv file with the paths.
-        label_column: column of a .csv file with the labels.
+        label_column: column of a .csv file with the labels: class names, or class indices if its name ends in _index.
         classes: file with one class name per line, in the order of the class indices; or a shipped list, kinetics400, ssv1 or
             ssv2.
     """

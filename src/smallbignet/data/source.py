@@ -1,4 +1,4 @@
-"""The front door of the data: what a path stands for, and which videos are there."""
+"""What a path stands for, and which videos are there: every command reads its data through this module."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import replace
 from glob import glob
 from pathlib import Path
 
-from smallbignet.data.annotations import Annotations, read_classes
-from smallbignet.data.folders import find_videos
+import numpy as np
+
+from smallbignet.data.annotations import Annotations, read_numbered_classes
+from smallbignet.data.folders import find_videos, is_hidden, real_paths
 from smallbignet.data.formats import FORMATS
 from smallbignet.data.formats.published import read_json
 from smallbignet.data.options import DataSource, VideoOptions
 from smallbignet.errors import SmallBigError
+from smallbignet.utils.console import note
 
 LIST_SUFFIXES = frozenset({".csv", ".json", ".txt"})  # of the files that tell the classes of videos
 
@@ -23,15 +26,17 @@ def read_part(
 ) -> Annotations:
     """Reads the part of a data set to train or to validate on; one without parts is read whole.
 
+    Each file has one row: further rows, by any spelling or link, are left out, and their number is printed.
+
     Args:
         path: Kinetics-400 or Something-Something as their owners publish them; a folder with a folder of videos for each class,
-            or with `train` and `val` folders of this kind; a .csv file with a header; or a list (see `formats`).
+            or with folders for its parts, such as `train` and `val`; a .csv file with a header; or a list (see `formats`).
         part: "train" or "val".
         classes: class names in the order that labels are wanted in, such as a model's; else the data set's own.
 
     Raises:
         SmallBigError: names the file, and the line where there is one: it can't be read, it has no such part, a class is not
-            among those wanted, or none of the videos is on disk.
+            among those wanted, a file has two classes, or none of the videos is on disk.
     """
     if not source.root and Path(path).is_dir():
         source = replace(source, root=str(path))
@@ -40,7 +45,25 @@ def read_part(
     if not any(map(os.path.exists, found.paths)):  # one look at the disk, where all is well
         what = f"none of its {len(found)} videos is on disk, the first is {found.paths[0]}; root names their folder"
         raise SmallBigError(what, place)
-    return found
+    return _one_row_for_each(found, place)
+
+
+def _one_row_for_each(found: Annotations, where: Path) -> Annotations:
+    """The annotations with one row for each file."""
+    files = real_paths(found.paths.tolist())
+    first: dict[str, int] = {}
+    firsts = np.array([first.setdefault(file, row) for row, file in enumerate(files)])
+    repeated = np.flatnonzero(firsts != np.arange(len(firsts)))
+    if not len(repeated):
+        return found
+    for row in repeated:
+        labels = found.labels[[firsts[row], row]]
+        if labels[0] != labels[1]:
+            one, other = (found.classes[label] for label in labels)
+            what = f'{found.paths[firsts[row]]} and {found.paths[row]} are one file with two classes, "{one}" and "{other}"'
+            raise SmallBigError(what, where)
+    note(f"{where}: left out {len(repeated)} rows with a file that another row has, such as {found.paths[repeated[0]]}")
+    return found.subset(np.array(sorted(first.values())))
 
 
 def find_part(path: str | Path, part: str) -> Path:
@@ -68,31 +91,58 @@ def read_annotations(path: str | Path, source: DataSource = DataSource(), classe
     if not len(found):
         raise SmallBigError("no videos in this data set", path)
     if source.classes:
-        found = found.with_classes(read_classes(source.classes), path)
+        names, first = read_numbered_classes(source.classes)
+        if first == 1 and found.indexed:
+            found = _count_from_zero(found, len(names), path)
+        found = found.with_classes(names, path)
     return found if classes is None else found.with_classes(classes, path)
 
 
-def find_files(names: Iterable[str], options: VideoOptions = VideoOptions()) -> list[str]:
-    """The videos that names stand for: files themselves, folders (all videos below), glob patterns; each once.
+def _count_from_zero(found: Annotations, count: int, where: Path) -> Annotations:
+    """Indices from 0 for those of a list whose class names are numbered from 1, unless they are from 0 already."""
+    if found.labels.min() == 0:
+        return found
+    if found.labels.max() != count:
+        what = f"the class names are numbered from 1 to {count}, and these labels could be counted from 0 or from 1"
+        raise SmallBigError(f"{what}; give the names, in a .csv file with the columns path and label", where)
+    return replace(found, labels=found.labels - 1)
 
-    A name that stands for nothing is kept beside the others; opening it says that there is no such file.
+
+def find_files(names: Iterable[str], options: VideoOptions = VideoOptions()) -> list[str]:
+    """The videos that names stand for: files themselves, folders (all videos below), and glob patterns; each once.
+
+    A name that stands for nothing is kept among the others; opening it says that there is no such file.
 
     Raises:
         SmallBigError: all of the names stand for nothing.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     names = list(names)
     nothing = []
     for name in names:
-        if Path(name).is_file():
-            matches = [name]
-        elif Path(name).is_dir():
-            matches = [str(path) for path in find_videos(name, options.filename_tmpl)]
-        else:
-            matches = sorted(path for path in glob(name, recursive=True) if Path(path).is_file())
+        places = [name] if Path(name).exists() else _match(name)
+        matches = [video for place in places for video in _videos_at(place, options)]
         if not matches:
             nothing.append(name)
-        found |= dict.fromkeys(matches or [name])
+        for video in matches or [name]:
+            folder, file = os.path.split(video)
+            found.setdefault(os.path.join(os.path.realpath(folder), file), video)
     if nothing and nothing == names:
         raise SmallBigError("no video of this name", ", ".join(nothing))
-    return list(found)
+    return list(found.values())
+
+
+def _match(pattern: str) -> list[str]:
+    """The files and folders that a glob pattern stands for, without hidden ones that it does not name."""
+    named = Path(pattern).parts
+    return [
+        path
+        for path in sorted(glob(pattern, recursive=True))
+        if not any(is_hidden(p) and p not in named for p in Path(path).parts)
+    ]
+
+
+def _videos_at(place: str, options: VideoOptions) -> list[str]:
+    if os.path.isdir(place):
+        return [str(video) for video in find_videos(place, options.filename_tmpl)]
+    return [place]

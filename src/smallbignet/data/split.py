@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from smallbignet.data.annotations import Annotations, select_rows, split
+from smallbignet.data.folders import real_paths
 from smallbignet.data.options import DataSource
 from smallbignet.data.source import find_part, read_part
 from smallbignet.errors import SmallBigError
+from smallbignet.utils.console import note
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,11 @@ class DataSpec(DataSource):
     """Where the videos and their labels are, how they are split, and how they are read.
 
     Attributes:
-        train: a folder with a folder of videos for each class, or with `train` and `val` folders of this kind; Kinetics-400 or
-            Something-Something V1 or V2 as their owners publish them; a .csv file with a header; or a list of `path label` or
-            `path num_frames label`.
-        val: the same for the videos to validate on; where it is empty, the `val` folder, the published validation part, or
-            what `val_select` or `val_fraction` takes.
+        train: a folder with a folder of videos for each class, or with folders for its parts, such as `train` and `val`;
+            Kinetics-400 or Something-Something V1 or V2 as their owners publish them; a .csv file with a header; or a list of
+            `path label` or `path num_frames label`.
+        val: the same for the videos to validate on; where it is empty, the `val` or else the `test` folder, the published
+            validation part, or what `val_select` or `val_fraction` takes.
         select: rows of a .csv file to train on, such as "fold=0,1,2"; where it is empty, all that `val_select` doesn't take.
         val_select: rows to validate on, such as "fold=3".
         val_fraction: share of every class that is held out where neither `val` nor `val_select` is given.
@@ -43,7 +45,7 @@ class DataSpec(DataSource):
 
 
 def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:
-    """Reads the videos to train on and those to validate on, with the same classes.
+    """Reads the videos to train on and those to validate on, with the same classes. No file is in both.
 
     Raises:
         SmallBigError: there is nothing to read, or a part is empty.
@@ -51,19 +53,41 @@ def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:
     if not spec.train:
         raise SmallBigError("which videos? give a folder with a folder per class, a .csv file or a list", "--data.train")
     everything = read_part(spec.train, "train", spec)
+    _check_first_class(everything, spec.train)
     train = select_rows(everything, spec.select, spec.train)
     has_parts = find_part(spec.train, "train") != Path(spec.train)
     if spec.val or has_parts:
-        return train, _read_val(spec, spec.val or spec.train, everything.classes)
+        return _without(train, _read_val(spec, spec.val or spec.train, everything.classes), spec.train)
     if not spec.val_select:
         return split(train, spec.val_fraction, spec.split_seed, spec.group_column)
     val = select_rows(everything, spec.val_select, spec.train)
-    if not spec.select:
-        train = train.subset(~np.isin(train.paths, val.paths))
-        if not len(train):
-            raise SmallBigError(f'"{spec.val_select}" leaves no video to train on', spec.train)
+    if spec.select:
+        return _without(train, val, spec.train)
+    train = train.subset(~np.isin(train.paths, val.paths))
+    if not len(train):
+        raise SmallBigError(f'"{spec.val_select}" leaves no video to train on', spec.train)
     return train, val
 
 
 def _read_val(spec: DataSpec, path: str, classes: Sequence[str]) -> Annotations:
     return select_rows(read_part(path, "val", spec, classes), spec.val_select, path)
+
+
+def _without(train: Annotations, val: Annotations, where: str) -> tuple[Annotations, Annotations]:
+    """Both parts, the one to train on without the files of the one to validate on."""
+    shared = np.isin(real_paths(train.paths.tolist()), real_paths(val.paths.tolist()))
+    if shared.all():
+        raise SmallBigError("all videos to train on are also among those to validate on; give others in data.val", where)
+    if shared.any():
+        example = train.paths[shared][0]
+        note(f"{where}: left {shared.sum()} videos out of training that are among those to validate on, such as {example}")
+    return train.subset(~shared), val
+
+
+def _check_first_class(annotations: Annotations, where: str) -> None:
+    """Refuses indices that seem to be counted from 1: every class has a video, but the class 0."""
+    used = np.unique(annotations.labels)
+    highest = len(annotations.classes) - 1
+    if annotations.indexed and highest > 1 and used.tolist() == list(range(1, highest + 1)):
+        what = f"the class indices count from 1 to {highest}, and the first class has the index 0"
+        raise SmallBigError(f"{what}; name the classes in a file that is numbered from 1, with --data.classes", where)

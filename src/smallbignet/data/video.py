@@ -10,7 +10,8 @@ from smallbignet.data.torchcodec_video import TorchCodecVideo, is_torchcodec_ava
 from smallbignet.errors import SmallBigError, VideoError
 
 VIDEO_EXTENSIONS = frozenset(
-    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split()
+    ".264 .265 .3g2 .3gp .apng .asf .avi .divx .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg"
+    " .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf .nut .obu .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .wtv .y4m".split()
 )
 
 

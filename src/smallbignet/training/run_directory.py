@@ -250,7 +250,7 @@ class RunDirectory:
                 raise SmallBigError(what, self.config_file)
             for name, part in parts.items():
                 file = self.path / f"{name}.csv"
-                if file.read_text(encoding="utf-8") != to_csv(part, self.path):
+                if _rows(file.read_text(encoding="utf-8")) != _rows(to_csv(part, self.path)):
                     what = f"the videos to {name} are no longer those that the run to resume was started with"
                     raise SmallBigError(what, file)
         return state
@@ -274,3 +274,8 @@ class RunDirectory:
         write_text(self.report_file, json.dumps(asdict(report), indent=2) + "\n")
         with writing(self.path / "curves.png"):
             plots.curves(self.metrics(), self.path / "curves.png")
+
+
+def _rows(table: str) -> str:
+    """A .csv file's text without its header, whose column of labels had another name in some cases before."""
+    return table.partition("\n")[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,12 @@ from rich.text import Text
 
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 SECONDS_BETWEEN_LINES = 30  # where there is no terminal for a bar, such as in a log file
+
+
+def note(line: str) -> None:
+    """Prints a line on standard error; of several processes that train together, only the first does."""
+    if os.environ.get("RANK", "0") == "0":
+        console.print(line)
 
 
 class Rate(ProgressColumn):

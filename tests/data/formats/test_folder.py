@@ -9,7 +9,8 @@ import pytest
 
 from smallbignet.data.annotations import Annotations
 from smallbignet.data.options import DataSource
-from smallbignet.data.source import read_annotations
+from smallbignet.data.source import find_files, read_annotations, read_part
+from smallbignet.errors import SmallBigError
 
 
 def make(folder: Path, *names: str) -> None:
@@ -59,3 +60,94 @@ def test_folders_of_frames_with_other_names(tmp_path):
     make(tmp_path, "run/1/f1.webp", "run/2/img_00001.jpg", "box/3/f0.webp", "box/4/g1.webp")
     found = read_annotations(tmp_path, DataSource(filename_tmpl="f{}.webp"))
     assert rows(found) == [("3", "box"), ("1", "run"), ("2", "run")]
+
+
+SYSTEM_FOLDERS = [
+    ".git",
+    ".ipynb_checkpoints",
+    "@eaDir",
+    "lost+found",
+    "__MACOSX",
+    ".Trash-1000",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "#recycle",
+    ".dvc",
+]
+
+
+@pytest.mark.parametrize("name", SYSTEM_FOLDERS)
+def test_hidden_and_system_folders_are_never_data(tmp_path, name):
+    make(tmp_path, "run/a.mp4", "walk/b.mp4", "walk/2/img_00001.jpg", "run/._a.mp4", "walk/Thumbs.db")
+    make(tmp_path, f"{name}/a.mp4", f"run/{name}/a.mp4", f"walk/2/{name}/img_00001.jpg", f"{name}/x/3/img_00001.jpg")
+    make(tmp_path, f"walk/deep/{name}/d/b.mp4", f"{name}/train/a.mp4", f"{name}/test/a.mp4", "run/f/._img_00001.jpg")
+    found = read_annotations(tmp_path)
+    assert found.classes == ["run", "walk"]
+    assert rows(found) == [("a.mp4", "run"), ("2", "walk"), ("b.mp4", "walk")]
+    assert find_files([str(tmp_path)]) == found.paths.tolist()
+    by_pattern = find_files([f"{tmp_path}/**/*.mp4"])
+    assert by_pattern == [path for path in found.paths.tolist() if path.endswith(".mp4")]
+
+
+def test_a_hidden_folder_that_is_named_is_read(tmp_path):
+    make(tmp_path, ".data/run/a.mp4", ".data/walk/b.mp4")
+    assert len(read_annotations(tmp_path / ".data")) == len(find_files([f"{tmp_path}/.data/*/*.mp4"])) == 2
+
+
+@pytest.mark.parametrize("suffix", "qt 3g2 f4v mxf m1v mpe divx rm rmvb y4m h264 hevc ogm wtv m2t MP4 dv ivf".split())
+def test_every_suffix_of_a_video_makes_a_class(tmp_path, suffix):
+    make(tmp_path, f"run/a.{suffix}", "walk/b.mp4")
+    assert rows(read_annotations(tmp_path)) == [(f"a.{suffix}", "run"), ("b.mp4", "walk")]
+
+
+def test_folders_without_videos_and_loose_videos_are_named(tmp_path, capsys):
+    make(tmp_path, "run/a.mp4", "walk/b.mp4", "odd/x.braw", "odd/sub/y.braw", "loose.mp4")
+    (tmp_path / "empty").mkdir()
+    assert read_annotations(tmp_path).classes == ["run", "walk"]
+    err = capsys.readouterr().err.splitlines()
+    assert err == [
+        f"{tmp_path}: left out 1 videos that are in no class folder, such as {tmp_path}/loose.mp4",
+        f"{tmp_path}: 2 folders hold no videos and are no classes: empty (no files), odd (2 files, such as x.braw)",
+    ]
+
+
+@pytest.mark.parametrize("names", [["a.mp4", "b.mp4"], ["clip1/img_00001.jpg", "clip2/img_00001.jpg"]])
+def test_videos_without_class_folders(tmp_path, names):
+    make(tmp_path, *names)
+    with pytest.raises(SmallBigError, match="its 2 videos are in no class folder"):
+        read_annotations(tmp_path)
+
+
+def test_class_names_of_folders_have_one_spelling(tmp_path):
+    make(tmp_path, "caf\u00e9/a.mp4", "cafe\u0301/b.mp4", "run /c.mp4", "run/d.mp4")
+    assert read_annotations(tmp_path).classes == ["caf\u00e9", "run"]
+
+
+@pytest.mark.parametrize(
+    "frame", ["img_{}.jpg", "{}.JPG", "{:05d}.webp", "frame{:06d}.jpeg", "IMG_{:04d}.PNG", "image_{:05d}.bmp", "img{:03d}.jpg"]
+)
+@pytest.mark.parametrize("first", [0, 1, 37])
+def test_frames_of_any_usual_name_are_found(tmp_path, frame, first):
+    make(tmp_path, *(f"{label}/clip/{frame.format(first + i)}" for label in ("run", "walk") for i in range(2)))
+    assert rows(read_annotations(tmp_path)) == [("clip", "run"), ("clip", "walk")]
+    assert find_files([str(tmp_path)]) == [str(tmp_path / "run/clip"), str(tmp_path / "walk/clip")]
+
+
+@pytest.mark.parametrize("linked_root", [False, True])
+def test_linked_class_folders(tmp_path, linked_root):
+    make(tmp_path, "elsewhere/run/a.mp4", "elsewhere/walk/c.mp4", "data/fall/b.mp4")
+    for name in ("run", "walk"):
+        (tmp_path / "data" / name).symlink_to(tmp_path / "elsewhere" / name)
+    (tmp_path / "data/fall/loop").symlink_to(tmp_path / "data")
+    (tmp_path / "root").symlink_to(tmp_path / "data")
+    root = tmp_path / ("root" if linked_root else "data")
+    found = read_annotations(root)
+    assert rows(found) == [("b.mp4", "fall"), ("a.mp4", "run"), ("c.mp4", "walk")]
+    assert find_files([str(root)]) == found.paths.tolist()
+
+
+def test_a_file_with_two_classes_by_links(tmp_path):
+    make(tmp_path, "run/a.mp4", "walk/b.mp4")
+    (tmp_path / "walk/c.mp4").symlink_to(tmp_path / "run/a.mp4")
+    with pytest.raises(SmallBigError, match='are one file with two classes, "run" and "walk"'):
+        read_part(tmp_path, "train")

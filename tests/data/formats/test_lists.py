@@ -22,6 +22,11 @@ from smallbignet.errors import SmallBigError
         ("my clips, 2019/a b 3.mp4 , 2", "my clips, 2019/a b 3.mp4"),
         ("frames/clip_7,120,2", "frames/clip_7"),
         ("my clips, 2019/path 2", "my clips, 2019/path"),
+        ('"e, f.mp4",2', "e, f.mp4"),
+        ('"e, f.mp4", 2', "e, f.mp4"),
+        ('"my clip 3.mp4" 2', "my clip 3.mp4"),
+        ('"a ""b"" c.mp4",2', 'a "b" c.mp4'),
+        ('"frames, 1/clip_7",120,2', "frames, 1/clip_7"),
     ],
 )
 @pytest.mark.parametrize("name", ["list.txt", "train.csv"])  # SlowFast's lists are .csv files without a header
@@ -42,6 +47,14 @@ def test_list_lines(tmp_path, line, path, name):
         ("a.txt", b"a.mp4 0\nb.mp4\n", None, "line 2 is not `path label`"),
         ("a.txt", b"a.mp4 run\n", None, "line 1 is not `path label`"),
         ("a.txt", "a.mp4 \u00b2\n".encode(), None, "line 1 is not `path label`"),  # a digit to str.isdigit, not to int
+        ("a.txt", b"b.mp4 0\na.mp4 16 0 2\n", None, "line 2 seems to have several labels"),
+        ("a.txt", b"a.mp4,16,0,2\n", None, "line 1 seems to have several labels"),
+        ("a.txt", b"b.mp4 0\na.mp4 0 2\n", None, "line 2 seems to have several labels"),
+        ("a.txt", b"a.mp4 0 2\nb.mp4 0\n", None, "line 2 seems to have several labels"),
+        ("a.txt", b"a.mp4 0,2\n", None, "line 1 seems to have several labels"),
+        ("a.txt", b"a.mp4 0;2\n", None, "line 1 is not `path label`"),
+        ("a.txt", b"a.mp4 2000000000\n", None, "class indices are below 100000"),
+        ("run_test_split1.txt", b"a.avi 1\nb.avi 2\n", None, "a split of HMDB51"),
         ("a.txt", b"a.mp4 -1\n", None, "line 1 is not `path label`"),
         ("a.txt", b"\xff\xd8\xff\xe0", None, "is no UTF-8 text"),
     ],
@@ -52,3 +65,42 @@ def test_mistakes_in_a_file_are_one_line_that_names_it(tmp_path, name, content, 
         read_annotations(tmp_path / name, classes=classes)
     assert message in str(caught.value)
     assert str(caught.value).endswith(f"({tmp_path / name})") and "\n" not in str(caught.value)
+
+
+def test_several_labels_of_a_folder_of_frames(tmp_path):
+    (tmp_path / "clip_7").mkdir()
+    (tmp_path / "a.txt").write_text("clip_7 16 0 2\n")
+    with pytest.raises(SmallBigError, match="line 1 seems to have several labels"):
+        read_annotations(tmp_path / "a.txt")
+    (tmp_path / "clip_7 16").mkdir()
+    assert read_annotations(tmp_path / "a.txt").paths.tolist() == [str(tmp_path / "clip_7 16")]
+
+
+@pytest.mark.parametrize(
+    ("classes", "indices", "expected"),
+    [
+        ("1 run\n2 box\n3 fall\n", [1, 2, 3], [0, 1, 2]),
+        ("1 run\n2 box\n3 fall\n", [0, 2], [0, 2]),  # mmaction2 numbers from 0, beside the same file
+        ("1 run\n2 box\n3 fall\n", [3], [2]),
+        ("1 run\n2 box\n3 fall\n", [1, 2], None),  # nobody knows
+        ("1 run\n2 box\n3 fall\n", [0, 3], None),
+        ("0 run\n1 box\n2 fall\n", [1, 2], [1, 2]),
+        ("100 m\n200 m\n400 m\n", [1, 2], [1, 2]),  # names, not numbers of classes
+    ],
+)
+def test_class_names_with_numbers(tmp_path, classes, indices, expected):
+    (tmp_path / "classes.txt").write_text(classes)
+    (tmp_path / "list.txt").write_text("".join(f"{i}.mp4 {i}\n" for i in indices))
+    source = DataSource(classes=str(tmp_path / "classes.txt"))
+    if expected is None:
+        with pytest.raises(SmallBigError, match=r"from 0 or from 1|not among the 3"):
+            read_annotations(tmp_path / "list.txt", source)
+    else:
+        assert read_annotations(tmp_path / "list.txt", source).labels.tolist() == expected
+
+
+def test_indices_and_classes_that_are_named_by_other_numbers(tmp_path):
+    (tmp_path / "list.txt").write_text("a.mp4 1\n")
+    with pytest.raises(SmallBigError, match="named by numbers"):
+        read_annotations(tmp_path / "list.txt", classes=["1", "2"])
+    assert read_annotations(tmp_path / "list.txt", classes=["0", "1"]).labels.tolist() == [1]

@@ -23,7 +23,8 @@ def test_csv_columns_paths_and_text(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "classes", "expected"),
     [
-        (["3", "1"], None, [3, 1]),  # indices
+        (["3", "1"], None, [1, 0]),  # names, also where they are numbers
+        (["2020", "2019"], None, [1, 0]),
         (["03", "01"], None, [1, 0]),  # names
         (["run", "box"], ["run", "fall", "box"], [0, 2]),  # by name, in the order given
         (["2", "0"], ["run", "fall", "box"], [2, 0]),  # by index
@@ -56,3 +57,38 @@ def test_mistakes_in_a_file_are_one_line_that_names_it(tmp_path, name, content, 
         read_annotations(tmp_path / name, classes=classes)
     assert message in str(caught.value)
     assert str(caught.value).endswith(f"({tmp_path / name})") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("column", "setting"), [("label_index", "label"), ("class_index", "class_index")])
+def test_a_column_of_indices_says_so(tmp_path, column, setting):
+    (tmp_path / "set.csv").write_text(f"path,{column}\na.mp4,3\nb.mp4,1\n")
+    found = read_annotations(tmp_path / "set.csv", DataSource(label_column=setting))
+    assert (found.labels.tolist(), found.classes) == ([3, 1], ["0", "1", "2", "3"])
+    assert read_annotations(tmp_path / "set.csv", DataSource(label_column=setting), list("abcd")).labels.tolist() == [3, 1]
+    (tmp_path / "set.csv").write_text(f"path,{column}\na.mp4,3\nb.mp4,run\n")
+    with pytest.raises(SmallBigError, match=f'line 3: "run" in the column {column} is no class index'):
+        read_annotations(tmp_path / "set.csv", DataSource(label_column=setting))
+
+
+def test_labels_are_one_class_by_any_spelling(tmp_path):
+    rows = ["a.mp4,run", "b.mp4,run ", "c.mp4, run", 'd.mp4,"run\t"', "e.mp4,caf\u00e9", "f.mp4,cafe\u0301"]
+    (tmp_path / "set.csv").write_text("path , label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    found = read_annotations(tmp_path / "set.csv")
+    assert found.classes == ["caf\u00e9", "run"] and found.labels.tolist() == [1, 1, 1, 1, 0, 0]
+    assert read_annotations(tmp_path / "set.csv", classes=["run", "cafe\u0301"]).labels.tolist() == [0, 0, 0, 0, 1, 1]
+    (tmp_path / "classes.txt").write_text("run \ncafe\u0301\n", encoding="utf-8")
+    source = DataSource(classes=str(tmp_path / "classes.txt"))
+    assert read_annotations(tmp_path / "set.csv", source).labels.tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_a_path_is_found_by_either_spelling_of_an_accent(tmp_path):
+    (tmp_path / "cafe\u0301.mp4").touch()
+    (tmp_path / "set.csv").write_text("path,label\ncaf\u00e9.mp4,x\n", encoding="utf-8")
+    assert read_annotations(tmp_path / "set.csv").paths.tolist() == [str(tmp_path / "cafe\u0301.mp4")]
+
+
+@pytest.mark.parametrize("header", ["path,label,label", "path,label,path"])
+def test_a_column_that_appears_twice(tmp_path, header):
+    (tmp_path / "set.csv").write_text(f"{header}\na,b,c\n")
+    with pytest.raises(SmallBigError, match="two columns"):
+        read_annotations(tmp_path / "set.csv")

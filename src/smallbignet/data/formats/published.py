@@ -20,7 +20,7 @@ from smallbignet.data.folders import is_video, walk
 from smallbignet.data.formats.base import Format, annotate
 from smallbignet.data.options import DataSource
 from smallbignet.errors import SmallBigError
-from smallbignet.utils.console import console
+from smallbignet.utils.console import note
 
 # Folders that annotation files may lie in, within the data set's own.
 ANNOTATION_FOLDERS = re.compile("annot|label|list|kinetics|something", re.IGNORECASE)
@@ -97,8 +97,8 @@ class PublishedDataSet(Format):
         names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         if not paths:
             raise SmallBigError(f"none of its {listed} videos is below {root} ({names})", path)
-        if missing and os.environ.get("RANK", "0") == "0":  # one of several processes says it
-            console.print(f"{path.name}: {len(paths)} of {listed} videos found, {len(missing)} missing: {names}")
+        if missing:
+            note(f"{path.name}: {len(paths)} of {listed} videos found, {len(missing)} missing: {names}")
         return annotate(paths, labels, classes, missing=len(missing))
 
     def _wrote(self, file: Path) -> bool:
