@@ -218,7 +218,7 @@ def to_csv(annotations: Annotations, folder: Path) -> str:
 
 
 def _relative(path: str, folder: Path) -> str:
-    """The way from one folder to another. A way up out of a linked folder would end elsewhere: then it is that of real paths."""
+    """The way from one folder to another. Where a way up leads out of a linked folder, it is the way between the real ones."""
     way = os.path.relpath(path or ".", folder)
     target = os.path.realpath(path)
     if os.path.realpath(os.path.join(folder, way)) == target:
