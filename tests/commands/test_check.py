@@ -87,3 +87,12 @@ def test_a_clean_list_takes_labels(clips, tmp_path, capsys):
     video = str(min(clips.glob("val/*/*.mp4")))
     assert main(["check", video, "--clean", str(tmp_path / "c.csv")]) == 2
     assert "labels" in capsys.readouterr().err
+
+
+def test_classes_that_are_years_train_from_a_clean_list(clips, tmp_path, capsys):
+    for year in ("2019", "2020"):
+        (tmp_path / "data" / year).mkdir(parents=True)
+        (tmp_path / "data" / year / "a.mp4").write_bytes(min(clips.glob("train/*/*.mp4")).read_bytes())
+    clean = tmp_path / "clean.csv"
+    assert main(["check", str(tmp_path / "data"), "--clean", str(clean), "--workers", "1"]) == 0
+    assert read_annotations(clean).classes == ["2019", "2020"] and len(read_annotations(clean)) == 2

@@ -202,3 +202,14 @@ def test_indices_that_count_from_1(tmp_path):
     spec = DataSpec(str(tmp_path / "list.txt"), classes=str(tmp_path / "classInd.txt"), val_fraction=0.5)
     train, val = read_split(spec)
     assert train.classes == ["run", "walk", "fall"] and train.labels.tolist() == val.labels.tolist() == [0, 1, 2]
+
+
+def test_a_group_is_one_by_any_spelling(tmp_path):
+    make_folders(tmp_path, *(f"{i}.mp4" for i in range(8)))
+    groups = ["caf\u00e9", "cafe\u0301 ", "b", "b ", "c", "c", "d", "d"]
+    rows = "".join(f"{i}.mp4,{'xy'[i % 2]},{group}\n" for i, group in enumerate(groups))
+    (tmp_path / "set.csv").write_text(f"path,label,source\n{rows}", encoding="utf-8")
+    for seed in range(4):
+        train, val = read_split(DataSpec(str(tmp_path / "set.csv"), val_fraction=0.3, group_column="source", split_seed=seed))
+        assert not set(train.columns["source"]) & set(val.columns["source"]) and len(val) == 2
+    assert len(read_split(DataSpec(str(tmp_path / "set.csv"), val_select="source=cafe\u0301"))[1]) == 2

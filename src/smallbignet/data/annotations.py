@@ -141,7 +141,7 @@ def select_rows(annotations: Annotations, condition: str, where: object = "") ->
     if column not in annotations.columns:
         known = ", ".join(annotations.columns) or "none"
         raise SmallBigError(f'no column "{column}" to select on (columns: {known})', where)
-    wanted = [value.strip() for value in values.split(",")]
+    wanted = list(map(clean_name, values.split(",")))
     found = annotations.columns[column]
     if missing := set(wanted).difference(found.tolist()):
         raise SmallBigError(f'no video has the {column} "{min(missing)}" that "{condition}" selects', where)

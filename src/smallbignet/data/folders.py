@@ -49,9 +49,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
-def walk(
-    path: str, enter: Callable[[str], bool] = lambda name: True, above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[Folder]:
+def walk(path: str, enter: Callable[[str], bool] = lambda name: True) -> Iterator[Folder]:
     """Yields every folder below a path, the path itself first. Hidden files and folders are left out.
 
     Links to folders are followed, unless they lead to a folder that they lie in. Folders that can't be read are left out. Only
@@ -59,20 +57,21 @@ def walk(
 
     Args:
         enter: whether to look into a folder of this name.
-        above: device and inode of the folders that this one lies in.
     """
-    try:
-        status = os.stat(path)
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            return
-        entries = sorted((entry for entry in os.scandir(path) if not is_hidden(entry.name)), key=lambda entry: entry.name)
-    except OSError:
-        return
-    folders = [entry.name for entry in entries if _is_folder(entry)]
-    yield Folder(path, folders, [entry.name for entry in entries if not _is_folder(entry)])
-    for name in filter(enter, folders):
-        yield from walk(os.path.join(path, name), enter, above | {identity})
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(path, frozenset())]  # each with the folders that it lies in
+    while waiting:
+        path, above = waiting.pop()
+        try:
+            status = os.stat(path)
+            identity = (status.st_dev, status.st_ino)
+            if identity in above:
+                continue
+            entries = sorted((entry for entry in os.scandir(path) if not is_hidden(entry.name)), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        folders = [entry.name for entry in entries if _is_folder(entry)]
+        yield Folder(path, folders, [entry.name for entry in entries if not _is_folder(entry)])
+        waiting += [(os.path.join(path, name), above | {identity}) for name in reversed(folders) if enter(name)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -104,16 +104,6 @@ class Video(ABC):
         self.close()
 
 
-def first_frames(filename_tmpl: str = "") -> frozenset[str]:
-    """The names that the first frame in a folder of frames can have: the usual ones, and those of a template.
-
-    Raises:
-        SmallBigError: the template is malformed.
-    """
-    templates = [check_template(filename_tmpl), *TEMPLATES] if filename_tmpl else TEMPLATES
-    return frozenset(template.format(number) for template in templates for number in (0, 1))
-
-
 def check_template(filename_tmpl: str) -> str:
     """The template itself, if it is one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from glob import glob
@@ -45,7 +46,18 @@ def read_part(
     if not any(map(os.path.exists, found.paths)):  # one look at the disk, where all is well
         what = f"none of its {len(found)} videos is on disk, the first is {found.paths[0]}; root names their folder"
         raise SmallBigError(what, place)
+    _note_similar_classes(found, place)
     return _one_row_for_each(found, place)
+
+
+def _note_similar_classes(found: Annotations, where: Path) -> None:
+    """Names two classes that look like one with two spellings."""
+    known: dict[str, str] = {}
+    for label in np.unique(found.labels):
+        name = found.classes[label]
+        other = known.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), name)
+        if other != name:
+            note(f'{where}: "{other}" and "{name}" are two classes whose names are nearly the same')
 
 
 def _one_row_for_each(found: Annotations, where: Path) -> Annotations:
@@ -120,7 +132,7 @@ def find_files(names: Iterable[str], options: VideoOptions = VideoOptions()) -> 
     names = list(names)
     nothing = []
     for name in names:
-        places = [name] if Path(name).exists() else _match(name)
+        places = [name] if os.path.exists(name) else _match(name)
         matches = [video for place in places for video in _videos_at(place, options)]
         if not matches:
             nothing.append(name)

@@ -151,3 +151,16 @@ def test_a_file_with_two_classes_by_links(tmp_path):
     (tmp_path / "walk/c.mp4").symlink_to(tmp_path / "run/a.mp4")
     with pytest.raises(SmallBigError, match='are one file with two classes, "run" and "walk"'):
         read_part(tmp_path, "train")
+
+
+def test_a_folder_around_the_class_folders_is_named(tmp_path, capsys):
+    make(tmp_path, "UCF-101/run/a.mp4", "UCF-101/walk/b.mp4")
+    assert read_annotations(tmp_path).classes == ["UCF-101"]
+    assert "if its 2 folders are the classes (run, ...), name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("one", "other"), [("Run", "run"), ("no  fight", "no fight"), ("no\u00a0fight", "no fight")])
+def test_classes_with_nearly_the_same_name_are_named(tmp_path, capsys, one, other):
+    make(tmp_path, f"{one}/a.mp4", f"{other}/b.mp4", "box/c.mp4")
+    assert len(read_part(tmp_path, "train").classes) == 3
+    assert "are two classes whose names are nearly the same" in capsys.readouterr().err

@@ -24,6 +24,8 @@ from smallbignet.errors import SmallBigError
         ("my clips, 2019/path 2", "my clips, 2019/path"),
         ('"e, f.mp4",2', "e, f.mp4"),
         ('"e, f.mp4", 2', "e, f.mp4"),
+        ('"a, b.mp4","2"', "a, b.mp4"),
+        ('a.mp4,"2"', "a.mp4"),
         ('"my clip 3.mp4" 2', "my clip 3.mp4"),
         ('"a ""b"" c.mp4",2', 'a "b" c.mp4'),
         ('"frames, 1/clip_7",120,2', "frames, 1/clip_7"),

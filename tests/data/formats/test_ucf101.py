@@ -6,6 +6,7 @@ import pytest
 
 from smallbignet.data.options import DataSource
 from smallbignet.data.source import read_annotations
+from smallbignet.data.split import DataSpec, read_split
 from smallbignet.errors import SmallBigError
 
 TRAIN = (
@@ -56,3 +57,17 @@ def test_numbers_that_contradict(tmp_path, line, message, with_classes):
         message = message if "Archery" in line else 'class "Biking" is not in classInd.txt'
     with pytest.raises(SmallBigError, match=message):
         read_annotations(tmp_path / "trainlist01.txt")
+
+
+def test_both_lists_in_a_run(tmp_path):
+    lists = {"trainlist01.txt": TRAIN, "testlist01.txt": TEST, "classInd.txt": CLASSES}
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+    for line in (TRAIN + TEST).splitlines():
+        video = tmp_path / "UCF-101" / line.split()[0]
+        video.parent.mkdir(parents=True, exist_ok=True)
+        video.touch()
+    spec = DataSpec(str(tmp_path / "trainlist01.txt"), str(tmp_path / "testlist01.txt"), root=str(tmp_path / "UCF-101"))
+    train, val = read_split(spec)
+    assert train.classes == val.classes == NAMES
+    assert (train.labels.tolist(), val.labels.tolist()) == ([2, 0, 1], [0, 2])

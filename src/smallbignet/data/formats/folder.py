@@ -51,6 +51,7 @@ class ClassFolders(Format):
         if outside:
             note(f"{path}: left out {len(outside)} videos that are in no class folder, such as {outside[0]}")
         _note_empty_folders(path, set(inside) | {Path(video).name for video in outside})
+        _note_single_class(path, inside)
         names = [name for name, videos in inside.items() for _ in videos]
         return annotate([str(video) for videos in inside.values() for video in videos], names, sort_names(names))
 
@@ -102,6 +103,17 @@ def _check_inner_folders(folder: Path, videos: list[Path]) -> None:
         seen = ", ".join(name for name, part in parts.items() if part)
         what = f"this folder stands where a class is expected, and holds what looks like parts of a data set ({seen})"
         raise SmallBigError(f"{what}; name the folder itself, or put the classes inside of the parts", folder)
+
+
+def _note_single_class(path: Path, inside: dict[str, list[Path]]) -> None:
+    """Says what the only class is, where it may be a folder that holds the classes."""
+    if len(inside) != 1:
+        return
+    name, videos = next(iter(inside.items()))
+    inner = sorted({place[0] for video in videos if len(place := video.relative_to(path / name).parts) > 1})
+    if len(inner) > 1:
+        what = f"{name} is the only class; if its {len(inner)} folders are the classes ({inner[0]}, ...)"
+        note(f"{path}: {what}, name {path / name}")
 
 
 def _note_empty_folders(path: Path, taken: set[str]) -> None:

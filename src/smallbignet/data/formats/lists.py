@@ -60,7 +60,8 @@ def _has_no_header(file: Path, path_column: str) -> bool:
 
 def _split_line(line: str) -> list[str]:
     """Path, number of frames where there is one, and label of a list's line. A path may hold blanks and commas."""
-    if quoted := _QUOTED.fullmatch(line.strip()):
+    line = re.sub(r'(?<=[\s,])"(\d+)"', r"\1", line.strip())
+    if quoted := _QUOTED.fullmatch(line):
         words = re.split(r"[\s,]+", quoted["rest"].strip(" \t,"))
         return [quoted["path"].replace('""', '"').strip(), *words]
     separator = "," if re.search(r",\s*\d+\s*$", line) else None

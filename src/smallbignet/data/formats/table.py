@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from smallbignet.data.annotations import Annotations, read_text
+from smallbignet.data.annotations import Annotations, clean_name, read_text
 from smallbignet.data.formats.base import Format, annotate, annotate_indices, full_paths, sort_names
 from smallbignet.data.options import DataSource
 from smallbignet.errors import SmallBigError
@@ -25,8 +25,8 @@ class Table(Format):
         if label_column not in header and "label_index" in header:
             label_column = "label_index"
         rows = read_table(path, (source.path_column, label_column))
-        columns = {name: [row[name] for _, row in rows] for name in header}
-        paths = full_paths(columns.pop(source.path_column), path, source)
+        columns = {name: [clean_name(row[name]) for _, row in rows] for name in header if name != source.path_column}
+        paths = full_paths([row[source.path_column] for _, row in rows], path, source)
         labels = columns.pop(label_column)
         if not label_column.endswith("_index"):
             return annotate(paths, labels, sort_names(labels), columns)
