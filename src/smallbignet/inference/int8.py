@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from smallbignet.errors import SmallBigError
+from smallbignet.utils.machine import int8_products_overflow
 
 
 class OpenVINONetwork(nn.Module):
@@ -58,7 +59,8 @@ def to_openvino(model: nn.Module, shape: torch.Size) -> Any:
 def quantize(model: nn.Module, clips: Tensor) -> OpenVINONetwork:
     """Return the int8 form of a network in eval mode on the CPU, for clips of the same shape as `clips`.
 
-    Weights and activations are int8, and their ranges are measured on `clips`. The logits are approximate.
+    Weights and activations are int8, and their ranges are measured on `clips`. The logits are approximate. Weights use 7 bits
+    on CPUs where sums of int8 products overflow.
 
     Args:
         clips: some dozens (M, 3, T, H, W), as the network gets them, from videos like those it is for, but not the tested ones.
@@ -68,14 +70,16 @@ def quantize(model: nn.Module, clips: Tensor) -> OpenVINONetwork:
     """
     network = to_openvino(model, clips.shape[1:])
     try:
-        logging.getLogger("torch.utils.cpp_extension").setLevel(
-            logging.ERROR
-        )  # its warning that there is no CUDA does not matter here
+        # Its warning that there is no CUDA does not matter here.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         with redirect_stdout(sys.stderr):
             import nncf
     except ImportError as error:
         raise SmallBigError("int8 needs NNCF: pip install 'smallbignet[int8]'") from error
     nncf.set_log_level(logging.ERROR)
     data = nncf.Dataset([clip[None].numpy() for clip in clips.float().contiguous()])
+    overflow_fix = nncf.OverflowFix.ENABLE if int8_products_overflow() else nncf.OverflowFix.FIRST_LAYER  # NNCF's default
+    advanced = nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix)
     with redirect_stdout(sys.stderr):  # it prints its progress
-        return OpenVINONetwork(nncf.quantize(network, data, subset_size=len(clips)))
+        quantized = nncf.quantize(network, data, subset_size=len(clips), advanced_parameters=advanced)
+    return OpenVINONetwork(quantized)

@@ -25,8 +25,19 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
 
 def cpu_name() -> str:
     """Return the name of the CPU, or as much as the system says of it."""
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def int8_products_overflow() -> bool:
+    """Return whether sums of two int8 products overflow 16 bits here: on x86 CPUs without VNNI instructions."""
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return is_x86 and "vnni" not in _cpu_info("flags")
+
+
+def _cpu_info(key: str) -> str:
+    """Return the first value of a key in Linux's description of the CPU; empty where there is none."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+            return next(line.split(":")[1].strip() for line in file if line.startswith(key))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return ""
