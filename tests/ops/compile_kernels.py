@@ -2,7 +2,8 @@
 
     python tests/ops/compile_kernels.py ARCHITECTURE        (80: A100, 90: H100)
 
-Prints one line per kernel: name, registers per thread, bytes spilled, bytes loaded at once, tensors that its loop carries.
+Prints one line per kernel: name, registers per thread, bytes spilled, bytes loaded at once, tensors that each of its loops
+carries.
 Apart from the tests, because what Triton's interpreter has been asked for can't be compiled in the same process.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import torch
 import triton
+from torch import nn
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.runtime.jit import JITFunction
@@ -54,8 +56,8 @@ def report(name: str, ptx: str, ttir: str) -> None:
         log = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     registers, spilled = (re.search(pattern, log)[1] for pattern in (r"Used (\d+) registers", r"(\d+) bytes spill stores"))
     loaded = 4 * max(int(count or 1) for count in re.findall(r"ld\.global(?:\.v(\d))?\.b", ptx))
-    loop = re.search(r"scf\.for .*? iter_args\((.*?)\) ->", ttir)
-    print(name, registers, spilled, loaded, loop[1].count("=") if loop else 0)
+    loops = re.findall(r"scf\.for .*?\n", ttir)
+    print(name, registers, spilled, loaded, ",".join(str(loop.count(" = ") - 1) for loop in loops) or "-")
 
 
 def compile_all() -> None:
@@ -66,20 +68,22 @@ def compile_all() -> None:
         for clips in (x, few, x.contiguous()):
             y, taps = max_pool_triton.pool_forward(clips, window)
             max_pool_triton.pool_backward(clips, y, taps, window)
-    mean, _ = norm_relu_triton.moments(x)
+    norm = nn.BatchNorm3d(64)
+    mean, *_ = norm_relu_triton.statistics(x, norm)
+    norm_relu_triton.statistics(x, norm, mean)
     for big in (None, x, x[:, :, :1].contiguous(memory_format=torch.channels_last_3d)):
-        mean_big = None if big is None else mean
-        coefficients, terms_big = (mean, mean_big, mean), None if big is None else (mean, mean)
+        coefficients = (mean, None if big is None else mean, mean)
+        statistics_big = None if big is None else (mean, mean)
         for shortcut, relu in ((None, False), (None, True), (x, True)):
             y = norm_relu_triton.apply(x, big, coefficients, shortcut, relu)
             seen_by_relu = y if relu and shortcut is not None else None
-            norm_relu_triton.sums(y, seen_by_relu, x, coefficients, big, mean, mean_big, relu)
-            has_shortcut = shortcut is not None
-            norm_relu_triton.gradients(y, seen_by_relu, x, coefficients, big, (mean, mean), terms_big, relu, has_shortcut)
+            terms = norm_relu_triton.sums(y, seen_by_relu, x, coefficients, big, (mean, mean), statistics_big, relu)
+            norm_relu_triton.gradients(y, seen_by_relu, x, coefficients, big, terms, relu, shortcut is not None)
 
 
 if __name__ == "__main__":
     run, seen = JITFunction.run, set()
+    norm_relu_triton.PROGRAMS = 2  # so that a program has several steps, as for large tensors
     JITFunction.run = compile_only
     triton.runtime.driver.set_active(NoDevice())
     compile_all()

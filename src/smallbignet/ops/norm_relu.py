@@ -88,14 +88,10 @@ class _NormRelu(torch.autograd.Function):
     def forward(ctx: Any, x, weight, bias, bn, big, weight_big, bias_big, bn_big, shortcut, relu) -> Tensor:
         from smallbignet.ops import norm_relu_triton as kernels
 
-        mean, scale = _statistics(x, bn)
-        factor = weight * scale
-        shift = bias - mean * factor
+        mean, scale, factor, shift = kernels.statistics(x, bn)
         mean_big = scale_big = factor_big = None
         if big is not None:
-            mean_big, scale_big = _statistics(big, bn_big)
-            factor_big = weight_big * scale_big
-            shift = shift + bias_big - mean_big * factor_big
+            mean_big, scale_big, factor_big, shift = kernels.statistics(big, bn_big, shift)
         coefficients = factor, factor_big, shift
         y = kernels.apply(x, big, coefficients, shortcut, relu)
         ctx.relu, ctx.has_shortcut = relu, shortcut is not None
@@ -109,32 +105,10 @@ class _NormRelu(torch.autograd.Function):
         from smallbignet.ops import norm_relu_triton as kernels
 
         x, big, y, mean, scale, mean_big, scale_big, *coefficients = ctx.saved_tensors
-        factor, factor_big, _ = coefficients
         grad = grad.contiguous(memory_format=torch.channels_last_3d)
-        total, with_x, with_big = kernels.sums(grad, y, x, coefficients, big, mean, mean_big, ctx.relu)
-        terms, grad_weight_big, terms_big = _terms(x, total, with_x, mean, scale, factor), None, None
-        if big is not None:
-            grad_weight_big, terms_big = with_big * scale_big, _terms(big, total, with_big, mean_big, scale_big, factor_big)
-        grads = kernels.gradients(grad, y, x, coefficients, big, terms, terms_big, ctx.relu, ctx.has_shortcut)
-        grad_bias_big = None if big is None else total
-        return grads[0], with_x * scale, total, None, grads[1], grad_weight_big, grad_bias_big, None, grads[2], None
-
-
-def _statistics(x: Tensor, bn: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """Return each channel's mean and 1 / standard deviation, (C,) in float32, and update the running statistics of `bn`."""
-    from smallbignet.ops import norm_relu_triton as kernels
-
-    mean, variance = kernels.moments(x)
-    count = x.numel() // x.shape[1]
-    with torch.no_grad():
-        bn.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-        bn.running_mean.lerp_(mean, bn.momentum)  # type: ignore[union-attr, arg-type]
-        bn.running_var.lerp_(variance * (count / max(count - 1, 1)), bn.momentum)  # type: ignore[union-attr, arg-type]
-    return mean, torch.rsqrt(variance + bn.eps)
-
-
-def _terms(x: Tensor, total: Tensor, with_x: Tensor, mean: Tensor, scale: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Return b and c, (C,): the gradient of a normalisation's input is `factor * grad + b * x + c`."""
-    count = x.numel() // x.shape[1]
-    b = -factor * scale * scale * with_x / count
-    return b, -factor * total / count - b * mean
+        statistics_big = None if big is None else (mean_big, scale_big)
+        terms = kernels.sums(grad, y, x, coefficients, big, (mean, scale), statistics_big, ctx.relu)
+        grad_bias, grad_weight, *_ = terms
+        grad_weight_big, grad_bias_big = (None, None) if big is None else (terms[4], grad_bias)
+        grads = kernels.gradients(grad, y, x, coefficients, big, terms, ctx.relu, ctx.has_shortcut)
+        return grads[0], grad_weight, grad_bias, None, grads[1], grad_weight_big, grad_bias_big, None, grads[2], None
