@@ -104,20 +104,22 @@ def read_annotations(path: str | Path, source: DataSource = DataSource(), classe
         raise SmallBigError("no videos in this data set", path)
     if source.classes:
         names, first = read_numbered_classes(source.classes)
-        if first == 1 and found.indexed:
+        if first == 1 and not any(map(str.isdecimal, names)):
             found = _count_from_zero(found, len(names), path)
         found = found.with_classes(names, path)
     return found if classes is None else found.with_classes(classes, path)
 
 
 def _count_from_zero(found: Annotations, count: int, where: Path) -> Annotations:
-    """Indices from 0 for those of a list whose class names are numbered from 1, unless they are from 0 already."""
-    if found.labels.min() == 0:
+    """Numbers from 0 for labels whose class names are numbered from 1, unless they are from 0 already, or no numbers."""
+    used = [found.classes[label] for label in np.unique(found.labels)]
+    if not all(map(str.isdecimal, used)) or min(map(int, used)) == 0:
         return found
-    if found.labels.max() != count:
+    if max(map(int, used)) != count:
         what = f"the class names are numbered from 1 to {count}, and these labels could be counted from 0 or from 1"
         raise SmallBigError(f"{what}; give the names, in a .csv file with the columns path and label", where)
-    return replace(found, labels=found.labels - 1)
+    classes = [str(int(name) - 1) if name.isdecimal() else name for name in found.classes]
+    return replace(found, classes=classes)
 
 
 def find_files(names: Iterable[str], options: VideoOptions = VideoOptions()) -> list[str]:

@@ -90,15 +90,18 @@ def test_several_labels_of_a_folder_of_frames(tmp_path):
         ("100 m\n200 m\n400 m\n", [1, 2], [1, 2]),  # names, not numbers of classes
     ],
 )
-def test_class_names_with_numbers(tmp_path, classes, indices, expected):
+@pytest.mark.parametrize(
+    ("form", "head", "separator"), [("txt", "", " "), ("csv", "path,label_index\n", ","), ("csv", "path,label\n", ",")]
+)
+def test_class_names_with_numbers(tmp_path, classes, indices, expected, form, head, separator):
     (tmp_path / "classes.txt").write_text(classes)
-    (tmp_path / "list.txt").write_text("".join(f"{i}.mp4 {i}\n" for i in indices))
+    (tmp_path / f"list.{form}").write_text(head + "".join(f"{i}.mp4{separator}{i}\n" for i in indices))
     source = DataSource(classes=str(tmp_path / "classes.txt"))
     if expected is None:
         with pytest.raises(SmallBigError, match=r"from 0 or from 1|not among the 3"):
-            read_annotations(tmp_path / "list.txt", source)
+            read_annotations(tmp_path / f"list.{form}", source)
     else:
-        assert read_annotations(tmp_path / "list.txt", source).labels.tolist() == expected
+        assert read_annotations(tmp_path / f"list.{form}", source).labels.tolist() == expected
 
 
 def test_indices_and_classes_that_are_named_by_other_numbers(tmp_path):
