@@ -17,3 +17,14 @@ from smallbignet.training.settings import OptimSpec
 )
 def test_schedules(optim, expected):
     assert {epoch: pytest.approx(learning_rate(optim, epoch)) for epoch in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("warmup_epochs", "steps", "expected"),
+    [(2, 1, [0.05, 0.1, 0.1]), (1, 4, [0.025, 0.05, 0.075, 0.1, 0.1]), (0.5, 1, [0.1, 0.1])],
+)
+def test_a_warm_up_starts_above_zero_and_ends_at_the_highest_rate(warmup_epochs, steps, expected):
+    """By hand: step n of the N of a warm-up, counted from 1, has n / N of the highest rate."""
+    optim = OptimSpec(epochs=1000, lr=0.1, warmup_epochs=warmup_epochs)
+    rates = [learning_rate(optim, step / steps, 1 / steps) for step in range(len(expected))]
+    assert rates == pytest.approx(expected, rel=0.01)

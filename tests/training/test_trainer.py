@@ -48,6 +48,18 @@ def test_frozen_normalisations_keep_their_statistics_and_a_scaled_rate_is_printe
     assert "learning rate 0.05: optim.lr 0.4 is meant for batches of 32, and these are of 4" in capfd.readouterr().err
 
 
+def test_the_rate_that_was_used_is_logged(tiny):
+    """The last of an epoch: 1/3, then 2/3 of the warm-up; a step schedule changes after epoch 1."""
+    for settings, expected in (
+        (["--optim.warmup_epochs", "3"], [0.05 / 3, 0.1 / 3]),
+        (["--optim.schedule", "step", "--optim.milestones", "[1]"], [0.05, 0.005]),
+    ):
+        config = tiny("--run.dir", f"{tiny().run.dir}{len(settings)}", "--run.views", "1x1", *settings)
+        train(config)
+        lines = [json.loads(line) for line in (Path(config.run.dir) / "metrics.jsonl").read_text().splitlines()]
+        assert [line["lr"] for line in lines if line["split"] == "train"] == pytest.approx(expected)
+
+
 def final_weights(directory: Path) -> dict[str, torch.Tensor]:
     return load_file(directory / "last" / "model.safetensors")
 

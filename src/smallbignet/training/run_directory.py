@@ -77,6 +77,7 @@ class Progress:
     Attributes:
         epoch: number of epochs done.
         batch: number of optimizer steps done in the current epoch.
+        rate: learning rate of the last optimizer step.
         totals: of the current epoch.
         best_top1: top-1 of the best validation, 0 to 1; negative before the first.
         best_epoch: the epoch of `best_top1`, counted from 1.
@@ -101,6 +102,7 @@ class Progress:
     val_unreadable: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     tracker_ids: dict[str, str] = field(default_factory=dict)
+    rate: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data, which loading doesn't have to unpickle."""

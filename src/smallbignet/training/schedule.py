@@ -10,14 +10,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from smallbignet.training.settings import OptimSpec
 
 
-def learning_rate(optim: OptimSpec, epoch: float) -> float:
-    """The learning rate after `epoch` epochs, which may be a fraction: a linear warm-up, then the schedule.
+def learning_rate(optim: OptimSpec, epoch: float, step: float = 0.0) -> float:
+    """The learning rate of the optimizer step that begins after `epoch` epochs: a linear warm-up, then the schedule.
+
+    The warm-up counts the step itself, so that the first one has a rate above 0.
+
+    Args:
+        epoch: may be a fraction.
+        step: length of an optimizer step in epochs.
 
     The cosine schedule is that of I. Loshchilov and F. Hutter, "SGDR", 2017, without restarts.
     """
     highest = highest_rate(optim)
     if epoch < optim.warmup_epochs:
-        return highest * epoch / optim.warmup_epochs
+        return highest * min((epoch + step) / optim.warmup_epochs, 1.0)
     if optim.schedule == "step":
         return highest * optim.gamma ** sum(epoch >= milestone for milestone in optim.milestones)
     share = (epoch - optim.warmup_epochs) / max(optim.epochs - optim.warmup_epochs, 1e-9)

@@ -112,8 +112,8 @@ class Trainer:
         # so one process alone begins with those of a resumed epoch.
         totals = progress.totals.to_tensor(self.accelerator.device) * self.is_main
         for parts in self.batches.rest_of_epoch(progress.epoch, progress.batch):
-            epoch = progress.epoch + progress.batch / self.batches.steps
-            for part_totals in self.learner.step(parts, learning_rate(self.config.optim, epoch), self._seed_step()):
+            progress.rate = self._learning_rate()
+            for part_totals in self.learner.step(parts, progress.rate, self._seed_step()):
                 totals += part_totals
             self._note_unreadable(parts)
             progress.batch += 1
@@ -129,6 +129,11 @@ class Trainer:
                 started = now
                 if not is_last:  # after the last step, `_finish_epoch` saves
                     self._save_state()
+
+    def _learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        steps = self.batches.steps
+        return learning_rate(self.config.optim, self.progress.epoch + self.progress.batch / steps, 1 / steps)
 
     def _seed_step(self) -> int:
         """Seeds dropout by the step's place in the run, and returns the seed."""
@@ -166,8 +171,7 @@ class Trainer:
         epochs = self.config.optim.epochs
         loss = totals.loss / totals.clips
         top1 = totals.correct / totals.clips
-        rate = learning_rate(self.config.optim, epoch)
-        self._log(epoch, "train", {"loss": loss, "top1": top1, "lr": rate, "seconds": round(progress.seconds, 2)})
+        self._log(epoch, "train", {"loss": loss, "top1": top1, "lr": progress.rate, "seconds": round(progress.seconds, 2)})
         message = f"epoch {epoch}/{epochs}  loss {loss:.3f}  top-1 {top1:.1%}"
         model = self.learner.whole_model()
         if self.is_main:
