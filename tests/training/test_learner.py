@@ -48,3 +48,41 @@ def test_sharded_weights_make_the_step_of_whole_ones(tiny, group_of_one, monkeyp
     sharded = weights_after_a_step(config, accelerator)
     for one, other in zip(sharded, whole, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def random_batches(steps: int, clips: int) -> list[Batch]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        Batch(
+            torch.randint(256, (clips, 4, 32, 32, 3), dtype=torch.uint8, generator=generator),
+            torch.randint(3, (clips,), generator=generator),
+            torch.arange(clips),
+        )
+        for _ in range(steps)
+    ]
+
+
+def make_learner(config: TrainConfig) -> Learner:
+    torch.manual_seed(0)
+    network = create_model(config.model.name, 3, width=config.model.width)
+    learner = Learner(network, 3, config, make_accelerator(config))
+    learner.start_epoch()
+    return learner
+
+
+def test_the_decay_of_the_moving_average_warms_up(tiny):
+    """Against the weights and statistics of a run without an average, averaged by hand."""
+    plain = make_learner(tiny("--model.drop_rate", "0"))
+    averaged = make_learner(tiny("--model.drop_rate", "0", "--optim.ema_decay", "0.4"))
+    expected: dict[str, torch.Tensor] = {}
+    for n, batch in enumerate(random_batches(7, 4)):
+        for learner in (plain, averaged):
+            learner.step([batch], rate=0.05, seed=n)
+        decay = min(0.4, (1 + n) / (10 + n)) if n else 0.0
+        for key, value in plain.model.state_dict().items():
+            if value.is_floating_point():
+                expected[key] = decay * expected.get(key, value) + (1 - decay) * value
+    state = averaged.whole_model().state_dict()
+    assert sum("running" in key for key in expected) > 10
+    for key, value in expected.items():
+        torch.testing.assert_close(state[key], value, rtol=1e-4, atol=1e-6)

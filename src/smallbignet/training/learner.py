@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -58,7 +58,7 @@ class Learner:
             return None
         if self.replica is not None:
             raise SmallBigError("there is no moving average of sharded weights (FSDP); set it to 0", "optim.ema_decay")
-        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.config.optim.ema_decay), use_buffers=True)
+        average = AveragedModel(network, multi_avg_fn=warm_average(self.config.optim.ema_decay), use_buffers=True)
         self.accelerator.register_for_checkpointing(average)
         return average
 
@@ -115,6 +115,20 @@ class Learner:
         # Each process has other statistics of batch normalisation, from the clips that it saw. The first process's are kept.
         broadcast(list(model.buffers()))
         return model.eval()
+
+
+def warm_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """The update of an exponential moving average whose decay warms up: min(decay, (1 + n) / (10 + n)) after n updates.
+
+    With a fixed decay, a short run's average would still consist of the weights that it started with. The rule is that of
+    TensorFlow's `ExponentialMovingAverage(num_updates=n)`.
+    """
+
+    def update(averaged: Any, current: Any, updates: Any) -> None:
+        number = int(updates)
+        get_ema_multi_avg_fn(min(decay, (1 + number) / (10 + number)))(averaged, current, updates)
+
+    return update
 
 
 def make_optimizer(network: VideoNetwork, optim: OptimSpec) -> torch.optim.Optimizer:
