@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -11,6 +12,7 @@ from torch.distributed.fsdp import fully_shard
 
 from smallbignet import create_model
 from smallbignet.data.datasets import Batch
+from smallbignet.data.transforms import to_input
 from smallbignet.training.distributed import make_accelerator
 from smallbignet.training.learner import Learner, make_optimizer
 from smallbignet.training.settings import TrainConfig
@@ -29,7 +31,7 @@ def weights_after_a_step(config: TrainConfig, accelerator: Accelerator) -> list[
     learner = Learner(network, 3, config, accelerator)
     learner.start_epoch()
     clips = torch.randint(256, (4, 4, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    learner.step([Batch(clips, torch.tensor([0, 1, 2, 0]), torch.arange(4))], rate=0.1, seed=0)
+    learner.step([Batch(clips, torch.tensor([0, 1, 2, 0]), torch.arange(4))], clips=4, rate=0.1, seed=0)
     return [getattr(p, "full_tensor", lambda p=p: p)().detach() for p in learner.model.parameters()]
 
 
@@ -77,7 +79,7 @@ def test_the_decay_of_the_moving_average_warms_up(tiny):
     expected: dict[str, torch.Tensor] = {}
     for n, batch in enumerate(random_batches(7, 4)):
         for learner in (plain, averaged):
-            learner.step([batch], rate=0.05, seed=n)
+            learner.step([batch], clips=4, rate=0.05, seed=n)
         decay = min(0.4, (1 + n) / (10 + n)) if n else 0.0
         for key, value in plain.model.state_dict().items():
             if value.is_floating_point():
@@ -86,3 +88,33 @@ def test_the_decay_of_the_moving_average_warms_up(tiny):
     assert sum("running" in key for key in expected) > 10
     for key, value in expected.items():
         torch.testing.assert_close(state[key], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("videos", "accumulate", "processes"), [(7, 2, 1), (5, 4, 1), (3, 2, 1), (7, 2, 2), (5, 2, 2), (8, 4, 2)]
+)
+def test_the_gradient_is_the_mean_over_the_clips(tiny, monkeypatch, videos, accumulate, processes):
+    """Against one big batch, in float64. The mean over processes is taken by hand, as DistributedDataParallel takes it."""
+    settings = ["--optim.accumulate", str(accumulate), "--optim.freeze_bn", "true", "--optim.momentum", "0"]
+    config = tiny(*settings, "--optim.weight_decay", "0", "--model.drop_rate", "0")
+    monkeypatch.setattr("smallbignet.training.learner.to_input", lambda clips, spec: to_input(clips, spec).double())
+    [batch] = random_batches(1, videos)
+    learner = make_learner(config)
+    learner.model.double()
+    parameters = list(learner.model.parameters())
+    loss = F.cross_entropy(learner.model(to_input(batch.clips, config.input).double()), batch.labels)
+    expected = torch.autograd.grad(loss, parameters)
+    before = [parameter.detach().clone() for parameter in parameters]
+    gradients = [torch.zeros_like(parameter) for parameter in parameters]
+    monkeypatch.setattr(Accelerator, "num_processes", processes)
+    for process in range(processes):
+        for parameter, value in zip(parameters, before, strict=True):
+            parameter.data.copy_(value)
+        rows = list(range(videos))[process::processes]
+        parts = [rows[part::accumulate] for part in range(accumulate)]
+        batches = [Batch(batch.clips[part], batch.labels[part], batch.rows[part]) for part in parts]
+        learner.step(batches, clips=videos, rate=1.0, seed=0)
+        for gradient, value, parameter in zip(gradients, before, parameters, strict=True):
+            gradient += (value - parameter.detach()) / processes
+    for gradient, right in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, right, rtol=1e-4, atol=1e-7)

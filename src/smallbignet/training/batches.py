@@ -15,6 +15,7 @@ class TrainBatches:
 
     Attributes:
         steps: optimizer steps in an epoch; videos that don't fill a batch are left out.
+        batch_clips: clips of a batch, over all processes: `optim.batch_size`, or all videos if they are fewer.
         clips: clips that an epoch trains on, over all processes.
 
     Raises:
@@ -29,7 +30,8 @@ class TrainBatches:
         self.videos = len(annotations)
         self._check()
         self.steps = max(self.videos // config.optim.batch_size, 1)
-        self.clips = self.steps * min(config.optim.batch_size, self.videos)
+        self.batch_clips = min(config.optim.batch_size, self.videos)
+        self.clips = self.steps * self.batch_clips
         self.dataset = TrainClips(annotations, config.clip, config.input, config.data, config.run.seed, config.augment)
 
     def _check(self) -> None:

@@ -68,11 +68,12 @@ class Learner:
         if self.config.optim.freeze_bn:
             freeze_statistics(self.model)
 
-    def step(self, parts: Sequence[Batch], rate: float, seed: int) -> list[Tensor]:
-        """One optimizer step on a batch.
+    def step(self, parts: Sequence[Batch], clips: int, rate: float, seed: int) -> list[Tensor]:
+        """One optimizer step on a batch, along the gradient of the mean loss over its clips.
 
         Args:
-            parts: the `optim.accumulate` parts of this process's share of the batch.
+            parts: the `optim.accumulate` parts of this process's share of the batch, which may differ in size.
+            clips: clips of the whole batch, over all processes.
             rate: the learning rate.
             seed: for mixup; part i takes `seed` + i.
 
@@ -81,12 +82,12 @@ class Learner:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        totals = [self._train_on(part, seed + number) for number, part in enumerate(parts)]
+        totals = [self._train_on(part, clips, seed + number) for number, part in enumerate(parts)]
         if self.average is not None:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return totals
 
-    def _train_on(self, part: Batch, seed: int) -> Tensor:
+    def _train_on(self, part: Batch, clips: int, seed: int) -> Tensor:
         """Forward and backward on one part of a batch; with the last part, the update of the weights."""
         device = self.accelerator.device
         optim = self.config.optim
@@ -97,14 +98,17 @@ class Learner:
             with self.saving():
                 logits = self.model(images.contiguous(memory_format=self.memory_format))  # under Accelerate's autocast
             loss = F.cross_entropy(logits.float(), targets, label_smoothing=optim.label_smoothing)
-            self.accelerator.backward(loss)
+            # The mean over the batch is the sum over all parts of all processes of loss * len(labels) / clips. Accelerate
+            # divides each loss by the number of parts, and PyTorch averages over the processes, so both are undone here.
+            all_parts = optim.accumulate * self.accelerator.num_processes
+            self.accelerator.backward(loss * (len(labels) * all_parts / clips))
             if optim.clip_grad and self.accelerator.sync_gradients:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), optim.clip_grad)
             self.optimizer.step()
             self.optimizer.zero_grad()
         correct = (logits.argmax(1) == labels).sum()
-        clips = torch.tensor(float(len(labels)), device=device)
-        return torch.stack([loss.detach() * len(labels), correct.float(), clips])
+        number = torch.tensor(float(len(labels)), device=device)
+        return torch.stack([loss.detach() * len(labels), correct.float(), number])
 
     def whole_model(self) -> Any:
         """The network to validate and to save, the same on every process, in eval mode: the moving average if there is one."""

@@ -113,12 +113,11 @@ class Trainer:
         totals = progress.totals.to_tensor(self.accelerator.device) * self.is_main
         for parts in self.batches.rest_of_epoch(progress.epoch, progress.batch):
             progress.rate = self._learning_rate()
-            for part_totals in self.learner.step(parts, progress.rate, self._seed_step()):
+            for part_totals in self.learner.step(parts, self.batches.batch_clips, progress.rate, self._seed_step()):
                 totals += part_totals
             self._note_unreadable(parts)
             progress.batch += 1
-            clips = sum(len(part.rows) for part in parts) * self.accelerator.num_processes
-            self.bar.advance(clips, f"epoch {progress.epoch + 1}/{self.config.optim.epochs}")
+            self.bar.advance(self.batches.batch_clips, f"epoch {progress.epoch + 1}/{self.config.optim.epochs}")
             is_last = progress.batch == self.batches.steps
             is_saved = is_last or progress.batch % self.config.run.save_steps == 0
             if is_saved or progress.batch % 10 == 0:
