@@ -103,5 +103,5 @@ def _is_positional(parameter: inspect.Parameter) -> bool:
 
 
 def _destination(parameter: inspect.Parameter) -> str:
-    """What a parameter is called in the parser: words in capitals, so that DATA and the group --data don't meet."""
+    """The name of a parameter in the parser: positional ones in capitals, so that DATA does not clash with --data.*."""
     return parameter.name.upper() if _is_positional(parameter) else parameter.name

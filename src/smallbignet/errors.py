@@ -47,7 +47,7 @@ class VideoError(SmallBigError):
 
 
 class WorkError(SmallBigError):
-    """The work itself failed, and the command was right. The command line prints it as one line and exits with status 1."""
+    """The command was right, but the work failed, such as a download. The command line prints one line and exits with 1."""
 
 
 def explain_os_error(error: OSError) -> str:

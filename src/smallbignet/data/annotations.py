@@ -149,7 +149,7 @@ def select_rows(annotations: Annotations, condition: str, where: object = "") ->
 
 
 def split(annotations: Annotations, fraction: float, seed: int, group_column: str = "") -> tuple[Annotations, Annotations]:
-    """Splits videos at random in two parts, to train and to validate.
+    """Splits videos at random into two parts, to train and to validate.
 
     Args:
         fraction: about this share of every class goes to the second part; with `group_column`, this share of all videos.

@@ -37,7 +37,8 @@ class OpenVINONetwork(nn.Module):
             SmallBigError: clips of another shape.
         """
         if x.shape[1:] != self.shape:
-            raise SmallBigError(f"this network was made for clips (3, T, H, W) = {self.shape}", tuple(x.shape[1:]))
+            shape = tuple(x.shape[1:])
+            raise SmallBigError(f"this network was made for clips of shape {self.shape}; calibrate it on such clips", shape)
         clips = x.detach().float().cpu().contiguous().split(1)
         return torch.cat([torch.from_numpy(self.request.infer([clip.numpy()])[0].copy()) for clip in clips])
 

@@ -1,6 +1,6 @@
-"""Slow operations made fast behind plain functions: the same values and the same gradients as PyTorch's own.
+"""Fast versions of slow PyTorch operations, called as ordinary functions: the same values and the same gradients.
 
-Within `with ops.plain():` they are PyTorch's own. A file whose name ends in `_triton` holds the GPU kernels of the file without
+Within `with ops.plain():` PyTorch's own are used. A file whose name ends in `_triton` holds the GPU kernels of the file without
 that ending. Nothing here knows about networks.
 """
 

@@ -2,7 +2,7 @@
 
 PyTorch's own pooling keeps an int64 index per element for the backward pass, four times the size of a bfloat16 element. On a
 GPU its backward pass also adds up gradients atomically, so their order differs from run to run. The kernels used here on a GPU
-keep one byte per element, and each element gathers its gradients in a fixed order.
+keep one byte per element (two for windows of more than 256), and each element gathers its gradients in a fixed order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The max pooling of `max_pool.py` in Triton: one byte is kept per element, and gradients are gathered in a fixed order.
+"""The max pooling of `max_pool.py` in Triton: gradients are gathered in a fixed order.
+
+One byte is kept per element, or two for windows of more than 256 elements.
 
 Each program handles a block of positions and channels and walks along the frames. A frame's 2-D maximum is computed once for
 the three windows that the frame belongs to, so a 3x3x3 window loads each element nine times, not 27, and mostly from the cache.

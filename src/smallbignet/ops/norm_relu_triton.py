@@ -1,9 +1,9 @@
 """The passes over memory of `norm_relu.py`, in Triton. A channels_last_3d tensor is seen as a table of positions x channels.
 
 Where `big` has one frame for all T, a program handles a block of positions and channels of `big` and walks through the T
-frames of `x` that share it; else it handles one frame. Sums are made in a fixed order: partial results of blocks, then over
-those, in a kernel that also computes all that is needed per channel: as operations of PyTorch's, that would take longer than
-the sums.
+frames of `x` that share it; else it handles one frame. Sums have a fixed order: first
+within blocks, then over the blocks. The kernel of the second step also computes the values per channel, which would take longer
+than the sums as PyTorch operations.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def gradients(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of `x`, of `big` and of the shortcut.
 
-    The first two are `factor * g + b * input + c`, with `g` as there; the last is `g`.
+    The first two are `factor * g + b * input + c`, with `g` as in `sums` and `input` being `x` or `big`; the last is `g`.
 
     Args:
         terms: what `sums` returned.

@@ -206,7 +206,10 @@ class RunDirectory:
             what = "this folder holds no finished training run: it has no report.json"
             raise SmallBigError(what, self.path) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise SmallBigError("this file is not the report of a finished training run", self.report_file) from error
+            raise SmallBigError(
+                "this file is not the report of a finished training run; `smallbig train --resume` writes it anew",
+                self.report_file,
+            ) from error
 
     def metrics(self) -> list[dict]:
         """The lines of `metrics.jsonl`: epoch, split ("train" or "val") and figures. A line that a kill cut off is dropped."""

@@ -26,7 +26,7 @@ def is_image_weights(name: str) -> bool:
 
 
 def download_image_weights(model: VideoNetwork, weights: str) -> State:
-    """Downloads, or finds in the cache, the weights of an image ResNet as deep as a network, and prepares them for it.
+    """Returns ImageNet weights for a network, from the image ResNet of its depth; downloaded, or from the cache.
 
     Args:
         weights: "imagenet" or "imagenet_v2", torchvision's; or "timm/TAG", such as "timm/resnet50.a1h_in1k". R23 takes those of
