@@ -2,19 +2,49 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from smallbignet.utils.files import fresh_folder, install, recovered, write_text
+from smallbignet.utils import files
+from smallbignet.utils.files import exchange, fresh_folder, install, recovered, write_text
 
 
-def test_a_folder_is_replaced_as_a_whole(tmp_path):
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch, can_exchange):
+    if not can_exchange:  # another system than Linux
+        monkeypatch.setattr(files, "exchange", lambda one, other: False)
     for text in ("first", "second"):
         fresh = fresh_folder(tmp_path / "state")
         (fresh / text).touch()
         install(fresh, tmp_path / "state")
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["second"]
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_reader_always_finds_a_folder_that_is_replaced(tmp_path):
+    """A thread reads for as long as the folder is replaced, 200 times. With two renames, dozens of its reads find nothing."""
+    directory = tmp_path / "best"
+    install(fresh_folder(directory), directory)
+    if not exchange(directory, fresh_folder(directory)):
+        pytest.skip("this system or file system can't exchange folders")
+    done = threading.Event()
+    missing = 0
+    reads = 0
+
+    def read() -> None:
+        nonlocal missing, reads
+        while not done.is_set():
+            missing += not directory.is_dir()
+            reads += 1
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(200):
+        install(fresh_folder(directory), directory)
+    done.set()
+    reader.join()
+    assert reads > 100 and missing == 0
 
 
 def test_an_install_that_was_cut_off_is_recovered(tmp_path):
