@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from smallbignet import SmallBigError, WorkError, load_config, load_model
+from smallbignet.cli import explain
 from smallbignet.commands.evaluate import evaluate
 from smallbignet.commands.train import train
 from smallbignet.training.trainer import Trainer
@@ -215,6 +217,28 @@ def test_running_out_of_gpu_memory_names_what_takes_less(tiny, monkeypatch):
     monkeypatch.setattr(Trainer, "run", run_out)
     with pytest.raises(WorkError, match=r"larger optim.accumulate or a smaller optim.batch_size \(optim.batch_size 4, "):
         train(tiny())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the full device is Linux's")
+def test_a_disk_that_fills_up_leaves_the_state_before_which_is_resumed(tiny, tmp_path, monkeypatch):
+    """A device that is always full takes the place of a file of the second state."""
+    config = tiny("--optim.epochs", "1", "--run.save_steps", "1", "--run.views", "1x1")
+    save_state = Accelerator.save_state
+    states = iter(range(9))
+
+    def save_on_a_full_disk(self, folder):
+        if next(states) == 1:
+            (Path(folder) / "optimizer.bin").symlink_to("/dev/full")
+        return save_state(self, folder)
+
+    with monkeypatch.context() as patch, pytest.raises((OSError, WorkError)) as error:
+        patch.setattr(Accelerator, "save_state", save_on_a_full_disk)
+        train(config)
+    assert explain(error.value).endswith(f"({tmp_path / 'run' / 'state'})")
+    assert not list((tmp_path / "run").glob("*.new"))
+    trainer = Trainer(config, resume=True)
+    assert trainer.progress.batch == 1
+    assert trainer.run().epochs == 1
 
 
 def test_resuming_a_finished_run_reports_it_again(tiny, run):

@@ -60,6 +60,7 @@ def test_a_text_that_cannot_be_written_names_its_file_and_leaves_the_old_one(tmp
     (tmp_path / "a" / "b.txt.new").mkdir()
     with pytest.raises(OSError, match=r"b\.txt"):
         write_text(tmp_path / "a" / "b.txt", "new")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
     assert (tmp_path / "a" / "b.txt").read_text() == "old"
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from smallbignet.errors import WorkError
 
+# what PyTorch's writer of files says when it can't write
+TORCH_WRITER = re.compile("inline_container|PytorchStreamWriter|iostream error")
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Lets an error that occurs while `path` is written name it. That of a full disk, for example, doesn't by itself.
+    """Lets an error that occurs while `path` is written name it, and removes what was written of `fresh_name(path)`.
+
+    The error of a full disk, for example, doesn't name a file by itself.
 
     Raises:
         WorkError: safetensors or PyTorch could not write.
@@ -26,11 +32,13 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        remove(fresh_name(path))
         error.filename = error.filename or str(path)
         raise
     except (SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # PyTorch's writer of files
+        if isinstance(error, RuntimeError) and not TORCH_WRITER.search(str(error)):
             raise
+        remove(fresh_name(path))
         raise WorkError(f"can't write; is the disk full? {' '.join(str(error).split())}", path) from error
 
 
@@ -46,6 +54,15 @@ def write_text(file: Path, text: str) -> None:
 def fresh_name(path: Path) -> Path:
     """Where the file or folder is written that will replace `path`."""
     return path.with_name(path.name + ".new")
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, as far as that is possible."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def fresh_folder(directory: Path) -> Path:
