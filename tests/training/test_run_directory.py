@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smallbignet import SmallBigError
-from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory, Totals
+from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory, Totals, TrainReport
 
 
 def test_a_finished_run_is_read_back(run, recipe, tiny):
@@ -50,6 +50,17 @@ def test_the_progress_saved_by_an_earlier_version_is_loaded():
     again = Progress()
     again.load_state_dict(progress.state_dict())
     assert again == progress
+
+
+@pytest.mark.parametrize(
+    ("correct", "videos", "guessing", "expected"),
+    [(2, 24, 1 / 24, True), (24, 24, 1 / 24, False), (5, 10, 0.24, True), (5, 10, 0.23, False)],
+)
+def test_a_model_that_may_be_guessing(correct, videos, guessing, expected):
+    """Wilson's interval of 5 of 10 is 0.2366 to 0.7634, as R's `binom.confint(5, 10, methods = "wilson")` gives it."""
+    test = FinalTest("last", "1x1", videos, 0.0, 0.0)
+    report = TrainReport("run", correct / videos, 1, 0.0, test, 1, 1.0, 1.0, 100, videos, {}, guessing)
+    assert report.is_guessing == expected
 
 
 def test_only_one_module_names_a_runs_files():

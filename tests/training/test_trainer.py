@@ -194,6 +194,14 @@ def test_settings_that_cannot_work_are_named(tiny, overrides, words):
         train(tiny(*overrides))
 
 
+def test_one_class_and_one_clip_at_a_time_are_refused_in_a_line(tiny, clips, tmp_path):
+    shutil.copytree(clips / "train" / "still", tmp_path / "one" / "still")
+    with pytest.raises(SmallBigError, match='only the class "still"; a classifier needs at least two'):
+        train(tiny("--data.train", str(tmp_path / "one"), "--data.val_fraction", "0.5"))
+    with pytest.raises(SmallBigError, match=r"larger optim.batch_size .*\(optim.batch_size 1, optim.accumulate 1\)"):
+        train(tiny("--optim.batch_size", "1"))
+
+
 def test_a_run_directory_is_not_overwritten_nor_resumed_with_other_settings(tiny, run):
     with pytest.raises(SmallBigError, match="--resume"):
         train(tiny("--run.dir", str(run)))

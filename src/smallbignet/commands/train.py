@@ -50,6 +50,9 @@ def show(report: TrainReport) -> Table:
         "model": f"{report.directory}/best",
         "curves": f"{report.directory}/curves.png",
     }
+    if report.is_guessing:
+        guess = f"it may be no better than guessing: the most frequent class alone gives {100 * report.guessing:.2f} %"
+        rows["best model"] = f"{guess}; use more clips, more epochs, or trained weights (recipe finetune)"
     for name, value in rows.items():
         table.add_row(name, value)
     return table

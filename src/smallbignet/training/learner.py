@@ -96,7 +96,7 @@ class Learner:
         images, targets = mix(images, labels, self.num_classes, self.config.augment, seed)
         with self.accelerator.accumulate(self.model):
             with self.saving():
-                logits = self.model(images.contiguous(memory_format=self.memory_format))  # under Accelerate's autocast
+                logits = self._forward(images.contiguous(memory_format=self.memory_format))
             loss = F.cross_entropy(logits.float(), targets, label_smoothing=optim.label_smoothing)
             # The mean over the batch is the sum over all parts of all processes of loss * len(labels) / clips. Accelerate
             # divides each loss by the number of parts, and PyTorch averages over the processes, so both are undone here.
@@ -109,6 +109,21 @@ class Learner:
         correct = (logits.argmax(1) == labels).sum()
         number = torch.tensor(float(len(labels)), device=device)
         return torch.stack([loss.detach() * len(labels), correct.float(), number])
+
+    def _forward(self, images: Tensor) -> Tensor:
+        """The logits, under Accelerate's autocast.
+
+        Raises:
+            SmallBigError: one clip of small frames leaves a batch normalisation a single value, which has no variance.
+        """
+        try:
+            return self.model(images)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            what = "one clip at a time is too little for batch normalisation; use a larger optim.batch_size or input.size, a"
+            where = f"optim.batch_size {self.config.optim.batch_size}, optim.accumulate {self.config.optim.accumulate}"
+            raise SmallBigError(f"{what} smaller optim.accumulate, or optim.freeze_bn true", where) from error
 
     def whole_model(self) -> Any:
         """The network to validate and to save, the same on every process, in eval mode: the moving average if there is one."""

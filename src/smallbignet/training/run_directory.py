@@ -13,6 +13,7 @@ tensorboard/        the metrics again, for TensorBoard
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -136,6 +137,7 @@ class TrainReport:
         train_videos: number of training videos.
         val_videos: number of validation videos that could be read.
         unreadable: why each unreadable training or validation video could not be read, by path.
+        guessing: share of the most frequent class among the validation videos; 0 in a report of version 0.1.0.
     """
 
     directory: str
@@ -149,6 +151,21 @@ class TrainReport:
     train_videos: int
     val_videos: int
     unreadable: dict[str, str]
+    guessing: float = 0.0
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether the best model may be no better than naming the most frequent class every time.
+
+        So it is if that share isn't below Wilson's 95 % confidence interval of the best top-1 (E. B. Wilson, "Probable
+        Inference, the Law of Succession, and Statistical Inference", 1927).
+        """
+        z = 1.96
+        n = max(self.val_videos, 1)
+        p = self.best_top1
+        middle = p + z**2 / (2 * n)
+        half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        return self.guessing >= (middle - half) / (1 + z**2 / n)
 
 
 class RunDirectory:
@@ -199,7 +216,7 @@ class RunDirectory:
             SmallBigError: the run isn't finished, or the file isn't the report of a run.
         """
         try:
-            values = json.loads(self.report_file.read_text(encoding="utf-8"))
+            values = {"guessing": 0.0} | json.loads(self.report_file.read_text(encoding="utf-8"))
             values["test"] = FinalTest(**values["test"])
             return TrainReport(**{field.name: values[field.name] for field in fields(TrainReport)})
         except FileNotFoundError as error:

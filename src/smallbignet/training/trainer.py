@@ -17,7 +17,7 @@ from torch import Tensor
 
 from smallbignet.data.datasets import Batch
 from smallbignet.data.split import read_split
-from smallbignet.errors import WorkError
+from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos
 from smallbignet.training.batches import TrainBatches
@@ -49,6 +49,9 @@ class Trainer:
         self.config = config
         self.accelerator = make_accelerator(config)
         self.train_set, self.val_set = read_split(config.data)
+        if len(self.train_set.classes) < 2:
+            what = f'there is only the class "{self.train_set.classes[0]}"; a classifier needs at least two'
+            raise SmallBigError(what, config.data.train)
         self.batches = TrainBatches(self.train_set, config, self.accelerator.process_index, self.accelerator.num_processes)
         self.directory = RunDirectory(config.run.dir)
         parts = {"train": self.train_set, "val": self.val_set}
@@ -262,4 +265,5 @@ class Trainer:
             train_videos=len(self.train_set),
             val_videos=progress.val_videos,
             unreadable=progress.unreadable | progress.val_unreadable,
+            guessing=float(np.bincount(self.val_set.labels).max() / len(self.val_set)),
         )
