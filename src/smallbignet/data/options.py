@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smallbignet.data.frames import Video
+from smallbignet.data.limits import Limits
 from smallbignet.data.video import open_video
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoOptions:
+class VideoOptions(Limits):
     """How videos are opened.
 
     Attributes:
@@ -22,7 +23,7 @@ class VideoOptions:
 
     def open(self, path: str) -> Video:
         """Opens a video; see `open_video` for the errors raised."""
-        return open_video(path, self.backend, self.filename_tmpl)
+        return open_video(path, self.backend, self.filename_tmpl, limits=self)
 
 
 @dataclass(frozen=True, kw_only=True)
