@@ -29,18 +29,22 @@ def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tu
     Raises:
         SmallBigError: the words don't fit.
     """
-    hints = get_type_hints(function)
+    hints = get_type_hints(function, include_extras=True)
     settings = next((name for name, hint in hints.items() if hint is TrainConfig), None)
     options = next((name for name, hint in hints.items() if _is_options(hint)), None)
     if settings and words and not words[0].startswith("-"):
         words = [*recipe_words(words[0]), *words[1:]]
+        hints |= get_type_hints(TrainConfig)
     if options:
         words = spell_out(words, hints[options])
+        hints[DATA] = hints[options]
     parser = make_parser(function, prog, verb)
     try:
         values = parser.instantiate(parser.parse_args(words))
     except (ArgumentError, argparse.ArgumentError, TypeError, ValueError) as error:
-        raise SmallBigError(explain(error, parser), f"{prog} --help") from error
+        raise SmallBigError(explain(error, parser, hints), f"{prog} --help") from error
+    except SmallBigError as error:
+        raise SmallBigError(error.what, error.where or f"{prog} --help") from error
     arguments = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name == settings:

@@ -61,5 +61,5 @@ def explain_os_error(error: OSError) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The question "did you mean X? " with the known name that is closest to an unknown one; empty if none is close."""
-    close = get_close_matches(name, list(known), n=1)
+    close = get_close_matches(name[:100], list(known), n=1)
     return f"did you mean {close[0]}? " if close else ""

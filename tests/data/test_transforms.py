@@ -104,7 +104,7 @@ def test_to_input(shape):
         torch.testing.assert_close(images[:, channel], (clips[..., channel] / 255 - mean) / std, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("sizes", [(224, (200, 320), 256), (224, (320, 256), 256), (224, (256, 320), 200), (0, (1, 1), 1)])
+@pytest.mark.parametrize("sizes", [(224, (200, 320), 256), (224, (320, 256), 256), (224, (256, 320), 200)])
 def test_sizes_that_do_not_fit_each_other(sizes):
     with pytest.raises(SmallBigError, match="input sizes"):
         InputSpec(*sizes)

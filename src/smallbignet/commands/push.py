@@ -94,7 +94,7 @@ def model_card(directory: str | Path, repo: str, license: str = "", dataset: str
         library_name="smallbignet",
         pipeline_tag="video-classification",
         tags=["video-classification", "action-recognition", name],
-        license=license or config.weights.get("licence", "").lower() or None,
+        license=license or str(config.weights.get("licence") or "").lower() or None,
         datasets=[dataset] if dataset else None,
     )
     card = ModelCard.from_template(

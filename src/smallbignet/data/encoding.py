@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Annotated
 
 import av
 import torch
@@ -14,11 +15,12 @@ from av.video.reformatter import VideoReformatter
 
 from smallbignet.data.frames import Video
 from smallbignet.data.integrity import VideoReport, judge
-from smallbignet.data.options import VideoOptions
 from smallbignet.data.pyav_video import PyAVVideo, conversion, upright
 from smallbignet.data.sampling import ClipSpec, sample_test_clips
-from smallbignet.errors import SmallBigError, VideoError, WorkError
+from smallbignet.data.video import open_video
+from smallbignet.errors import VideoError, WorkError
 from smallbignet.utils.files import fresh_name
+from smallbignet.utils.limits import Range, check_fields
 
 # Milliseconds, 1/90000 s, and frames at 24, 25, 30, 24/1.001, 30/1.001 ... a second are whole numbers of it.
 TIME_BASE = Fraction(1, 360000)
@@ -37,13 +39,12 @@ class Encoding:
         crf: x264's constant rate factor, 0 to 51; more is smaller and worse.
     """
 
-    short_side: int
-    gop: int
-    crf: int
+    short_side: Annotated[int, Range(ge=2, le=8192)]
+    gop: Annotated[int, Range(ge=1, le=10_000)]
+    crf: Annotated[int, Range(ge=0, le=51)]
 
-    def __post_init__(self):
-        if self.short_side < 2 or self.gop < 1 or not 0 <= self.crf <= 51:
-            raise SmallBigError("short_side is at least 2, gop at least 1, crf 0 to 51", f"{self}")
+    def __post_init__(self) -> None:
+        check_fields(self, "")
 
     def size(self, video: Video) -> tuple[int, int]:
         """Width and height of the encoded video: even, as 4:2:0 needs them."""
@@ -79,14 +80,11 @@ class Prepared:
     after: float = 0.0
 
 
-def prepare_video(
-    source: str, target: str, encoding: Encoding, timed: bool, options: VideoOptions = VideoOptions()
-) -> Prepared | WorkError:
+def prepare_video(source: str, target: str, encoding: Encoding, timed: bool) -> Prepared | WorkError:
     """Encodes a video into a file that is there as a whole or not at all; one that is there already is kept.
 
     Args:
         timed: whether to measure how fast the video is read before and after.
-        options: how the video is opened.
 
     Returns:
         What became of it; or, as this runs in processes of its own, the error that ends all work.
@@ -96,15 +94,13 @@ def prepare_video(
     try:
         if not os.path.exists(target):
             start = time.perf_counter()
-            report = _encode_whole(source, fresh, encoding, options)
+            report = _encode_whole(source, fresh, encoding)
             if report.status != "ok":
                 return Prepared(report)
             os.replace(fresh, target)
             seconds = time.perf_counter() - start
-        prepared = Prepared(VideoReport(source, "ok", "", 0), seconds)
-        if timed and os.path.exists(source):
-            prepared = replace(prepared, before=reading_time(source, options), after=reading_time(target, options))
-        return prepared
+        times = (reading_time(source), reading_time(target)) if timed and os.path.exists(source) else (0.0, 0.0)
+        return Prepared(VideoReport(source, "ok", "", 0), seconds, *times)
     except VideoError as error:
         return Prepared(VideoReport(source, "unreadable", error.what, 0))
     except OSError as error:  # also PyAV's, where the disk is full
@@ -116,13 +112,13 @@ def prepare_video(
             fresh.unlink()
 
 
-def _encode_whole(source: str, file: Path, encoding: Encoding, options: VideoOptions) -> VideoReport:
+def _encode_whole(source: str, file: Path, encoding: Encoding) -> VideoReport:
     """Encodes a video, and checks that the file has as many frames as were read."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with options.open(source) as video:
+    with open_video(source) as video:
         report = judge(video, encode(video, file, encoding))
     if report.status == "ok":
-        with options.open(str(file)) as written:
+        with open_video(file) as written:
             if written.num_frames != report.num_frames:
                 raise VideoError(f"encoded, it has {written.num_frames} frames, not {report.num_frames}", source)
     return report
@@ -174,12 +170,12 @@ class _Pictures:
         return self.to_yuv.reformat(rgb, format="yuv420p", **settings)
 
 
-def reading_time(path: str, options: VideoOptions) -> float:
+def reading_time(path: str) -> float:
     """Seconds to open a video and read 8 frames spread over it, the best of three tries."""
     tries = []
     for _ in range(3):
         start = time.perf_counter()
-        with options.open(path) as video:
+        with open_video(path) as video:
             video.frames(sample_test_clips(video.num_frames, ClipSpec("uniform", 8), 1)[0])
         tries.append(time.perf_counter() - start)
     return min(tries)

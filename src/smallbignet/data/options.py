@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from smallbignet.data.frames import Video
-from smallbignet.data.limits import Limits
 from smallbignet.data.video import open_video
+from smallbignet.utils.limits import NON_EMPTY, Must, check_fields
+
+TEMPLATE = re.compile(r"[^{}]*(\{(:[0-9]{0,2}d?)?\}[^{}]*)?")
+FRAME_NAME = Must("a file name with one place for the frame's number, such as img_{:05d}.jpg", TEMPLATE.fullmatch)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoOptions(Limits):
+class VideoOptions:
     """How videos are opened.
 
     Attributes:
@@ -18,12 +23,15 @@ class VideoOptions(Limits):
         backend: what decodes video files: auto (PyAV), pyav or torchcodec.
     """
 
-    filename_tmpl: str = ""
-    backend: str = "auto"
+    filename_tmpl: Annotated[str, FRAME_NAME] = ""
+    backend: Literal["auto", "pyav", "torchcodec"] = "auto"
+
+    def __post_init__(self) -> None:
+        check_fields(self, "data")
 
     def open(self, path: str) -> Video:
         """Opens a video; see `open_video` for the errors raised."""
-        return open_video(path, self.backend, self.filename_tmpl, limits=self)
+        return open_video(path, self.backend, self.filename_tmpl)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +48,6 @@ class DataSource(VideoOptions):
     """
 
     root: str = ""
-    path_column: str = "path"
-    label_column: str = "label"
+    path_column: Annotated[str, NON_EMPTY] = "path"
+    label_column: Annotated[str, NON_EMPTY] = "label"
     classes: str = ""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 
-from smallbignet.errors import SmallBigError
+from smallbignet.utils.limits import Must, Range, check_fields, read_as
+
+VIEWS = re.compile(r"([1-9][0-9]{0,2}|1000)x([13])")
+ViewsText = Annotated[str, Must("clips x crops, 1 to 1,000 clips and 1 or 3 crops, such as 10x3", VIEWS.fullmatch)]
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,11 @@ class ClipSpec:
     """
 
     sampling: Literal["dense", "uniform"] = "dense"
-    clip_len: int = 8
-    frame_interval: int = 8
+    clip_len: Annotated[int, Range(ge=1, le=4096)] = 8
+    frame_interval: Annotated[int, Range(ge=1, le=10_000)] = 8
 
-    def __post_init__(self):
-        if self.sampling not in ("dense", "uniform"):
-            raise SmallBigError("sampling is dense or uniform", self.sampling)
-        if self.clip_len < 1 or self.frame_interval < 1:
-            raise SmallBigError("clip_len and frame_interval must be at least 1", f"{self.clip_len}x{self.frame_interval}")
+    def __post_init__(self) -> None:
+        check_fields(self, "clip")
 
     @property
     def span(self) -> int:
@@ -51,12 +51,10 @@ class Views:
         """Reads "10x3".
 
         Raises:
-            SmallBigError: the text isn't clips x crops, with 1 or 3 crops.
+            SmallBigError: the text isn't 1 to 1,000 clips x 1 or 3 crops.
         """
-        match = re.fullmatch(r"([1-9]\d*)x([13])", text)
-        if not match:
-            raise SmallBigError("views are clips x crops with 1 or 3 crops, such as 10x3", text)
-        return cls(int(match[1]), int(match[2]))
+        num_clips, num_crops = read_as(ViewsText, text, "views").split("x")
+        return cls(int(num_clips), int(num_crops))
 
     def __str__(self) -> str:
         return f"{self.num_clips}x{self.num_crops}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from smallbignet.data.options import DataSource
 from smallbignet.data.source import find_part, read_part
 from smallbignet.errors import SmallBigError
 from smallbignet.utils.console import note
+from smallbignet.utils.limits import Range
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ class DataSpec(DataSource):
     val: str = ""
     select: str = ""
     val_select: str = ""
-    val_fraction: float = 0.2
+    val_fraction: Annotated[float, Range(ge=0, lt=1)] = 0.2
     group_column: str = ""
-    split_seed: int = 0
-    max_unreadable: float = 0.1
+    split_seed: Annotated[int, Range(ge=0, le=2**32 - 1)] = 0
+    max_unreadable: Annotated[float, Range(ge=0, le=1)] = 0.1
 
 
 def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:

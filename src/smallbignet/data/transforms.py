@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import inf
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -18,8 +18,16 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from smallbignet.data.sampling import Views
+from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.errors import SmallBigError
+from smallbignet.utils.limits import Must, Range, check_fields
+
+MOST_PIXELS = 2**25  # in a clip, such as 32 frames of 1024x1024 or 512 of 256x256; its activations take about 100 bytes a pixel
+MOST_BYTES = 2**32  # in the views of one video
+
+Side = Annotated[int, Range(ge=1, le=4096)]
+Mean = Annotated[float, Range(ge=0, le=1)]
+Std = Annotated[float, Range(ge=0.001, le=1)]
 
 
 @dataclass(frozen=True)
@@ -36,18 +44,43 @@ class InputSpec:
         std: standard deviation of the same.
     """
 
-    size: int = 224
-    train_short_side: tuple[int, int] = (256, 320)
-    short_side: int = 256
+    size: Side = 224
+    train_short_side: tuple[Side, Side] = (256, 320)
+    short_side: Side = 256
     flip: bool = True
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[Mean, Mean, Mean] = (0.485, 0.456, 0.406)
+    std: tuple[Std, Std, Std] = (0.229, 0.224, 0.225)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        check_fields(self, "input")
         low, high = self.train_short_side
-        if not 0 < self.size <= low <= high or self.size > self.short_side:
+        if not self.size <= low <= high or self.size > self.short_side:
             what = "input sizes must satisfy size <= train_short_side[0] <= train_short_side[1] and size <= short_side"
             raise SmallBigError(what, f"size {self.size}, train_short_side {low}-{high}, short_side {self.short_side}")
+
+
+def check_size(clip: ClipSpec, spec: InputSpec, views: Views) -> None:
+    """Checks that the views of a video can be held in memory.
+
+    Raises:
+        SmallBigError: a clip of more than `MOST_PIXELS` pixels, or views of more than `MOST_BYTES` bytes.
+    """
+    side = max(spec.short_side, *spec.train_short_side)
+    pixels = clip.clip_len * side * side
+    where = f"clip.clip_len {clip.clip_len}, input {side}x{side}"
+    if pixels > MOST_PIXELS:
+        raise SmallBigError(f"a clip may have {MOST_PIXELS:,} pixels at most, and these have {pixels:,}", where)
+    if (size := 3 * pixels * views.num_clips * views.num_crops) > MOST_BYTES:
+        what = f"the views of a video may take {MOST_BYTES:,} bytes at most, and these take {size:,}; take fewer views"
+        raise SmallBigError(what, f"views {views}, {where}")
+
+
+def _are_pairs(pairs: list[list[int]]) -> bool:
+    classes = [label for pair in pairs for label in pair]
+    return all(len(pair) == 2 for pair in pairs) and len(set(classes)) == len(classes)
+
+
+PAIRS = Must("pairs of classes by number, each class in one pair at most, such as [[86, 87]]", _are_pairs)
 
 
 @dataclass(frozen=True)
@@ -62,21 +95,14 @@ class AugmentSpec:
         flip_pairs: class indices that swap when a clip is mirrored, such as [[86, 87]] for left and right.
     """
 
-    randaugment: int = 0
-    magnitude: int = 9
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    flip_pairs: list[list[int]] = field(default_factory=list)
+    randaugment: Annotated[int, Range(ge=0, le=100)] = 0
+    magnitude: Annotated[int, Range(ge=0, le=30)] = 9
+    mixup: Annotated[float, Range(ge=0, le=1000)] = 0.0
+    cutmix: Annotated[float, Range(ge=0, le=1000)] = 0.0
+    flip_pairs: Annotated[list[list[int]], PAIRS] = field(default_factory=list)
 
-    def __post_init__(self):
-        for name in ("randaugment", "magnitude", "mixup", "cutmix"):
-            if not 0 <= getattr(self, name) < inf:
-                raise SmallBigError("must be a number from 0 upwards", f"augment.{name} {getattr(self, name)}")
-        if self.magnitude > 30:
-            raise SmallBigError("must be at most 30", f"augment.magnitude {self.magnitude}")
-        swapped = [label for pair in self.flip_pairs for label in pair]
-        if any(len(pair) != 2 for pair in self.flip_pairs) or len(set(swapped)) < len(swapped):
-            raise SmallBigError("pairs of two classes, each class in one pair at most", f"augment.flip_pairs {self.flip_pairs}")
+    def __post_init__(self) -> None:
+        check_fields(self, "augment")
 
     def mirrored_labels(self, num_classes: int, flip: bool) -> list[int]:
         """The label of a mirrored clip, for each label.

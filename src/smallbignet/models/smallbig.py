@@ -17,17 +17,22 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smallbignet.errors import SmallBigError
 from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
 from smallbignet.ops.conv import Conv3d
 from smallbignet.ops.max_pool import Window, global_views, max_views
 from smallbignet.ops.norm_relu import norm_relu
+from smallbignet.utils.limits import Must, check_fields, read_as
+
+WINDOW = re.compile(r"(T|[0-9]?[13579])x([0-9]?[13579])x([0-9]?[13579])")
+WINDOW_WORDS = 'a pooling window with odd extents TxHxW up to 99, such as "3x3x3", or "Tx3x3" for all frames'
+WindowText = Annotated[str, Must(WINDOW_WORDS, WINDOW.fullmatch)]
 
 
 @dataclass(frozen=True)
@@ -47,20 +52,20 @@ class BlockSpec:
         nonlocal_after: a non-local operation after the block (Eq. 3).
 
     Raises:
-        SmallBigError: a window that is not written as `parse_window` reads it.
+        SmallBigError: a field that has another value than these.
     """
 
-    views: tuple[str | None, str | None, str | None] = (None, None, None)
-    temporal: int = 1
-    extra: str | None = None
-    pool: str = "max"
+    views: tuple[WindowText | None, WindowText | None, WindowText | None] = (None, None, None)
+    temporal: Literal[1, 3] = 1
+    extra: Literal["smallbig", "se"] | None = None
+    pool: Literal["max", "avg"] = "max"
     shared: bool = True
     single_bn: bool = False
     shift: bool = False
     nonlocal_after: bool = False
 
     def __post_init__(self) -> None:
-        _ = self.windows  # so that a wrong one is an error here
+        check_fields(self, "block")
 
     @cached_property
     def windows(self) -> list[Window | None]:
@@ -72,13 +77,10 @@ def parse_window(text: str) -> Window:
     """Return the extents (t, h, w) of a pooling window written "3x3x3", or "Tx3x3" for all frames, which is (None, 3, 3).
 
     Raises:
-        SmallBigError: another form, or an even extent.
+        SmallBigError: another form, or an extent that is even or above 99.
     """
-    match = re.fullmatch(r"(T|\d*[13579])x(\d*[13579])x(\d*[13579])", text)
-    if not match:
-        raise SmallBigError('a pooling window has odd extents TxHxW, such as "3x3x3", or "Tx3x3" for all frames', text)
-    t = None if match[1] == "T" else int(match[1])
-    return t, int(match[2]), int(match[3])
+    t, h, w = read_as(WindowText, text, "window").split("x")
+    return None if t == "T" else int(t), int(h), int(w)
 
 
 def pool_views(x: Tensor, window: Window, pool: str = "max") -> tuple[Tensor, Tensor]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
-from typing import Any
+from typing import Annotated, Any
 
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import SlowFast
 from smallbignet.models.smallbig import BlockSpec, SmallBigNet
+from smallbignet.utils.limits import Length, Must, Range, checked, read_arguments
+
+Name = Annotated[str, Must("a name of at most 100 letters and signs", re.compile("[!-~]{0,100}").fullmatch)]
+NumClasses = Annotated[int, Range(ge=0, le=30_000)]
+Stages = Annotated[Sequence[Name | BlockSpec], Length(4, 4)] | None  # in documents, a mapping stands for a spec
+Width = Annotated[int, Must("a multiple of 8 from 8 to 512", range(8, 513, 8).__contains__)]
+DropRate = Annotated[float, Range(ge=0, lt=1)]
+HeadWindow = Annotated[int, Range(ge=1, le=100)]
 
 DEPTHS = {23: (1, 2, 3, 1), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # Table 1; R101 as in ResNet
 
@@ -69,13 +78,12 @@ def block_spec(name: str | Mapping | BlockSpec) -> BlockSpec:
     A spec is returned as it is; a mapping, as config.json holds one, is read as the fields of a spec.
 
     Raises:
-        SmallBigError: the name is unknown.
+        SmallBigError: the name is unknown, or a field of the mapping is unknown or wrong.
     """
     if isinstance(name, BlockSpec):
         return name
     if isinstance(name, Mapping):
-        written: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in name.items()}
-        return BlockSpec(**written)
+        return BlockSpec(**read_arguments(BlockSpec, name, "stage"))
     base, *changes = name.split("+")
     if base not in BLOCKS:
         raise SmallBigError(f"unknown block; known: {', '.join(BLOCKS)}", base)
@@ -88,14 +96,36 @@ def block_spec(name: str | Mapping | BlockSpec) -> BlockSpec:
     return replace(BLOCKS[base], **fields)
 
 
+def find_blocks(name: str, stages: Stages = None) -> list[BlockSpec]:
+    """The blocks of res2, res3, res4 and res5 of a network; arguments and errors are those of `build_model`."""
+    if name not in NETWORKS:
+        raise SmallBigError(f"unknown network; {did_you_mean(name, NETWORKS)}`smallbig models` lists all", name)
+    blocks = [block_spec(stage) for stage in stages or NETWORKS[name][1]]
+    if len(blocks) != 4:
+        raise SmallBigError("a network has four stages (res2 to res5): give four blocks", f"{len(blocks)} given")
+    return blocks
+
+
+def check_clip_len(name: str, clip_len: int) -> None:
+    """Checks that a network takes clips of so many frames.
+
+    Raises:
+        SmallBigError: SlowFast, and no multiple of its alpha.
+    """
+    alpha = SLOWFAST.get(name, {}).get("alpha", 1)
+    if clip_len % alpha:
+        raise SmallBigError(f"clip.clip_len must be a multiple of {alpha} for {name}, not {clip_len}")
+
+
+@checked
 def build_model(
-    name: str,
-    num_classes: int = 400,
+    name: Name,
+    num_classes: NumClasses = 400,
     *,
-    stages: Sequence[str | Mapping | BlockSpec] | None = None,
-    width: int = 64,
-    drop_rate: float = 0.0,
-    head_window: int | None = None,
+    stages: Stages = None,
+    width: Width = 64,
+    drop_rate: DropRate = 0.0,
+    head_window: HeadWindow | None = None,
 ) -> VideoNetwork:
     """Builds a network with random weights; `smallbignet.create_model` also loads weights.
 
@@ -109,17 +139,11 @@ def build_model(
         head_window: side of the head's pooling window, which some published networks need; see `VideoNetwork`.
 
     Raises:
-        SmallBigError: an unknown name, not four stages, a width that is not a multiple of 8.
+        SmallBigError: an unknown name, not four stages, a width that is not a multiple of 8 or above 512, or another argument
+            outside of its range.
     """
-    if name not in NETWORKS:
-        raise SmallBigError(f"unknown network; {did_you_mean(name, NETWORKS)}`smallbig models` lists all", name)
-    depth, named = NETWORKS[name]
-    blocks = [block_spec(stage) for stage in stages or named]
-    if len(blocks) != 4:
-        raise SmallBigError("a network has four stages (res2 to res5): give four blocks", f"{len(blocks)} given")
-    res2, res3, res4, res5 = blocks
-    if width < 8 or width % 8:
-        raise SmallBigError("width must be a multiple of 8", width)
+    res2, res3, res4, res5 = find_blocks(name, stages)
+    depth, _ = NETWORKS[name]
     parts = (DEPTHS[depth], (res2, res3, res4, res5), num_classes, width, drop_rate, head_window)
     return SlowFast(*parts, **SLOWFAST[name]) if name in SLOWFAST else SmallBigNet(*parts)
 

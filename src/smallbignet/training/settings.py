@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 from argparse import SUPPRESS
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from smallbignet.data.sampling import ClipSpec, Views
+from smallbignet.data.sampling import ClipSpec, Views, ViewsText
 from smallbignet.data.split import DataSpec
-from smallbignet.data.transforms import AugmentSpec, InputSpec
+from smallbignet.data.transforms import AugmentSpec, InputSpec, check_size
 from smallbignet.errors import SmallBigError, did_you_mean
+from smallbignet.models.zoo import DropRate, Width, check_clip_len, find_blocks
+from smallbignet.utils.limits import NON_EMPTY, Must, Range, check_fields, described, read_as
+
+MOST_BYTES = 2**20  # of a recipe
+MOST_ALIASES = 20  # of a recipe; ever more aliases of aliases would fill the memory
+DEVICE = Must("cpu or cuda, where CUDA_VISIBLE_DEVICES chooses among GPUs", ("", "cpu", "cuda").__contains__)
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,16 @@ class NetworkSpec:
 
     name: str = "smallbig_r50"
     stages: list[str] | None = None
-    width: int = 64
-    drop_rate: float = 0.5
+    width: Width = 64
+    drop_rate: DropRate = 0.5
     weights: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "model")
+        try:
+            find_blocks(self.name, self.stages)
+        except SmallBigError as error:
+            raise SmallBigError(f"model: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -64,30 +77,25 @@ class OptimSpec:
             weights; 0 means none. After n steps it is at most (1 + n) / (10 + n).
     """
 
-    epochs: int = 30
-    batch_size: int = 16
-    accumulate: int = 1
-    lr: float = 0.01
-    lr_base_size: int = 0
-    momentum: float = 0.9
+    epochs: Annotated[int, Range(ge=1, le=100_000)] = 30
+    batch_size: Annotated[int, Range(ge=1, le=1_000_000)] = 16
+    accumulate: Annotated[int, Range(ge=1, le=10_000)] = 1
+    lr: Annotated[float, Range(ge=0, le=1000)] = 0.01
+    lr_base_size: Annotated[int, Range(ge=0, le=1_000_000)] = 0
+    momentum: Annotated[float, Range(ge=0, lt=1)] = 0.9
     nesterov: bool = False
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, Range(ge=0, le=100)] = 1e-4
     schedule: Literal["cosine", "step"] = "cosine"
-    milestones: list[int] = field(default_factory=list)
-    gamma: float = 0.1
-    warmup_epochs: float = 0.0
-    label_smoothing: float = 0.0
-    clip_grad: float = 0.0
+    milestones: list[Annotated[int, Range(ge=0, le=100_000)]] = field(default_factory=list)
+    gamma: Annotated[float, Range(ge=0, le=1)] = 0.1
+    warmup_epochs: Annotated[float, Range(ge=0, le=100_000)] = 0.0
+    label_smoothing: Annotated[float, Range(ge=0, lt=1)] = 0.0
+    clip_grad: Annotated[float, Range(ge=0, le=1_000_000)] = 0.0
     freeze_bn: bool = False
-    ema_decay: float = 0.0
+    ema_decay: Annotated[float, Range(ge=0, lt=1)] = 0.0
 
-    def __post_init__(self):
-        for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise SmallBigError("must be at least 1", f"optim.{name} {getattr(self, name)}")
-        for name in ("lr", "lr_base_size", "momentum", "weight_decay", "warmup_epochs", "clip_grad", "ema_decay"):
-            if getattr(self, name) < 0:
-                raise SmallBigError("must not be negative", f"optim.{name} {getattr(self, name)}")
+    def __post_init__(self) -> None:
+        check_fields(self, "optim")
         if self.nesterov and not self.momentum:
             raise SmallBigError("Nesterov's momentum needs an optim.momentum above 0", "optim.nesterov")
 
@@ -112,30 +120,21 @@ class RunSpec:
             it is installed.
     """
 
-    dir: str = "runs/latest"
-    seed: int = 0
-    device: str = ""
+    dir: Annotated[str, NON_EMPTY] = "runs/latest"
+    seed: Annotated[int, Range(ge=0, le=2**32 - 1)] = 0
+    device: Annotated[str, DEVICE] = ""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    workers: int = -1
+    workers: Annotated[int, Range(ge=-1, le=1024)] = -1
     grad_checkpointing: bool = False
     channels_last: bool = True
-    save_steps: int = 500
-    val_epochs: int = 1
-    val_views: str = "1x1"
-    views: str = "10x3"
+    save_steps: Annotated[int, Range(ge=1, le=1_000_000)] = 500
+    val_epochs: Annotated[int, Range(ge=1, le=100_000)] = 1
+    val_views: ViewsText = "1x1"
+    views: ViewsText = "10x3"
     trackers: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] | None = None
 
-    def __post_init__(self):
-        Views.parse(self.val_views)
-        Views.parse(self.views)
-        for name in ("save_steps", "val_epochs"):
-            if getattr(self, name) < 1:
-                raise SmallBigError("must be at least 1", f"run.{name} {getattr(self, name)}")
-        if self.seed < 0:
-            raise SmallBigError("must not be negative", f"run.seed {self.seed}")
-        if self.device not in ("", "cpu", "cuda"):
-            what = "must be cpu or cuda; the environment variable CUDA_VISIBLE_DEVICES chooses among several GPUs"
-            raise SmallBigError(what, f"run.device {self.device}")
+    def __post_init__(self) -> None:
+        check_fields(self, "run")
 
 
 @dataclass(frozen=True)
@@ -149,6 +148,11 @@ class TrainConfig:
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     optim: OptimSpec = field(default_factory=OptimSpec)
     run: RunSpec = field(default_factory=RunSpec)
+
+    def __post_init__(self) -> None:
+        check_clip_len(self.model.name, self.clip.clip_len)
+        for views in (self.run.val_views, self.run.views):
+            check_size(self.clip, self.input, Views.parse(views))
 
     def to_yaml(self) -> str:
         """A recipe with these settings."""
@@ -182,24 +186,38 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """
     parser = ArgumentParser(exit_on_error=False)
     add_settings(parser)
+    words = [*recipe_words(recipe), *overrides]
     try:
-        return read_settings(parser.instantiate(parser.parse_args([*recipe_words(recipe), *overrides])))
+        return read_settings(parser.instantiate(parser.parse_args(words)))
     except ArgumentError as error:
-        raise SmallBigError(explain(error, parser), recipe) from error
+        raise SmallBigError(explain(error, parser, get_type_hints(TrainConfig)), recipe) from error
+    except SmallBigError as error:
+        raise SmallBigError(error.what, error.where or recipe) from error
 
 
-def explain(error: Exception, parser: ArgumentParser) -> str:
-    """A parser's message in one line, with the probable name of an unknown option, or the help on a wrong value."""
+def explain(error: Exception, parser: ArgumentParser, hints: Mapping[str, Any]) -> str:
+    """A parser's message in one line, with the probable name of an unknown option, or what is allowed for a wrong value.
+
+    Args:
+        hints: types of the options, and of the dataclasses that options with dots in their names are fields of.
+    """
     what = one_line(error)
-    helps = {action.dest: action.help for action in parser._actions}
+    known = [action.dest for action in parser._actions]
     unknown = r"unrecognized arguments: --([\w.]+)|Group '(.+)' does not accept option '(.+)'|Option '(.+)' is not accepted"
     if match := re.match(unknown, what):
         name = ".".join(filter(None, match.groups()))
-        meant = [dest for dest in helps if dest.endswith(f".{name}")] or [name]  # perhaps its section was left out
-        return f"unknown option {name}; {did_you_mean(meant[0], helps)}".rstrip("; ")
-    if match := re.match(r'Parser key "(.+?)": (.+)', what):
-        return f"{match[1]}: {match[2]}; its help: {helps.get(match[1])}"
+        meant = [dest for dest in known if dest.endswith(f".{name}")] or [name]  # perhaps its section was left out
+        return f"unknown option {name}; {did_you_mean(meant[0], known)}".rstrip("; ")
+    if match := re.match(r'Parser key "([\w.]+)":(.*(Got|Given) value: ?(.*))?', what):
+        given = f", not {match[4] or 'empty'}" if match[2] else ""
+        return f"{match[1]} must be {described(_find_hint(hints, match[1]))}{given}"
     return what
+
+
+def _find_hint(hints: Mapping[str, Any], name: str) -> Any:
+    section, _, field_name = name.partition(".")
+    hint = hints[section]
+    return get_type_hints(hint, include_extras=True)[field_name] if field_name else hint
 
 
 def one_line(error: Exception) -> str:
@@ -220,16 +238,25 @@ def recipe_words(recipe: str) -> list[str]:
         if str(path) in words:
             raise SmallBigError("this recipe is based on itself; name another recipe as its base", path)
         words = ["--config", str(path), *words]
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SmallBigError(f"not a recipe: {one_line(error)}", path) from error
-        if not isinstance(content, dict):
-            raise SmallBigError("not a recipe: expected sections such as model, data and optim", path)
-        recipe = str(content.get("base") or "")
+        recipe = read_as(str, _read_recipe(path).get("base") or "", "base")
         if recipe and (beside := path.parent / recipe).is_file():
             recipe = str(beside)
     return words
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise SmallBigError(f"not a recipe: it has more than {MOST_BYTES:,} bytes", path)
+        text = path.read_text(encoding="utf-8-sig")
+        if sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)) > MOST_ALIASES:
+            raise SmallBigError(f"not a recipe: it has more than {MOST_ALIASES} aliases (*name)", path)
+        content = yaml.safe_load(text)
+    except (UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise SmallBigError(f"not a recipe: {one_line(error)}", path) from error
+    if not isinstance(content, dict):
+        raise SmallBigError("not a recipe: expected sections such as model, data and optim", path)
+    return content
 
 
 def recipe_path(recipe: str) -> Path:

@@ -6,21 +6,34 @@ Nothing in it is ever unpickled.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from smallbignet.data.sampling import ClipSpec, Views
-from smallbignet.data.transforms import InputSpec
+from smallbignet.data.sampling import ClipSpec, Views, ViewsText
+from smallbignet.data.transforms import InputSpec, check_size
 from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
+from smallbignet.models.zoo import build_model, check_clip_len, find_blocks
+from smallbignet.utils.console import note
 from smallbignet.utils.files import fresh_folder, install, writing
+from smallbignet.utils.limits import Length, Must, check_fields, read_arguments
 from smallbignet.weights.adapter import State
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MOST_BYTES = 2**22  # of a config.json; 30,000 class names take a fifth of it
+
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # control characters, and halves of characters
+ClassName = Annotated[
+    str, Must("a text without control characters", lambda name: bool(name.strip()) and not UNPRINTABLE.search(name))
+]
 
 
 @dataclass(frozen=True)
@@ -36,35 +49,64 @@ class ModelConfig:
         weights: where the weights came from: at least a "source".
     """
 
-    network: dict[str, Any]
-    classes: list[str]
+    network: Annotated[dict[str, Any], Length(1, 100)]
+    classes: Annotated[list[ClassName], Length(1, 30_000)]
     clip: ClipSpec = field(default_factory=ClipSpec)
     input: InputSpec = field(default_factory=InputSpec)
-    views: str = "10x3"
-    weights: dict[str, Any] = field(default_factory=dict)
+    views: ViewsText = "10x3"
+    weights: Annotated[Mapping[str, str | float | bool | None], Length(0, 100)] = field(default_factory=dict)
 
-    def __post_init__(self):
-        if self.network.get("num_classes") != len(self.classes):
-            raise SmallBigError(f"{len(self.classes)} class names for {self.network.get('num_classes')} classes")
-        Views.parse(self.views)
+    def __post_init__(self) -> None:
+        check_fields(self, "")
+        network = read_arguments(build_model, self.network, "network")
+        if network.get("num_classes") != len(self.classes):
+            given = network.get("num_classes")
+            raise SmallBigError(f"network.num_classes must be {len(self.classes)}, the number of classes, not {given}")
+        if repeated := [name for name, times in Counter(self.classes).items() if times > 1]:
+            raise SmallBigError(f'classes must be different names, and "{repeated[0]}" is there twice')
+        try:
+            find_blocks(network["name"], network.get("stages"))
+        except SmallBigError as error:
+            raise SmallBigError(f"network: {error}") from error
+        check_clip_len(network["name"], self.clip.clip_len)
+        check_size(self.clip, self.input, Views.parse(self.views))
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
         """Reads what `to_json` wrote.
 
+        A key of the whole document that this version doesn't know, such as one of a later version, is ignored, with a note on
+        standard error. Unknown keys in network, clip and input are errors, because they would change the scores.
+
         Raises:
-            SmallBigError: the text is not such a configuration.
+            SmallBigError: the text is not such a configuration. Names the field, what is there and what is allowed.
         """
         try:
-            values = json.loads(text)
-            clip, frames = ClipSpec(**values.pop("clip", {})), values.pop("input", {})
-            tuples: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in frames.items()}
-            return cls(**values, clip=clip, input=InputSpec(**tuples))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise SmallBigError(f"not a model's configuration: {error}") from error
+            values = json.loads(text, object_pairs_hook=_without_repetition)
+        except RecursionError as error:
+            raise SmallBigError("not a model's configuration: nested too deeply") from error
+        except ValueError as error:
+            raise SmallBigError(f"not a model's configuration: not JSON: {error}") from error
+        if isinstance(values, dict) and (unknown := values.keys() - {field.name for field in fields(cls)}):
+            _note_unknown(", ".join(map(repr, sorted(unknown)[:5]))[:200])
+            values = {key: value for key, value in values.items() if key not in unknown}
+        return cls(**read_arguments(cls, values))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise SmallBigError(f"not a model's configuration: the key {key[:60]!r} is there twice")
+    return values
+
+
+@cache  # a verb reads the same file several times
+def _note_unknown(keys: str) -> None:
+    note(f"note: this version of smallbignet doesn't know these keys of {CONFIG} and ignores them: {keys}")
 
 
 def save_model(model: VideoNetwork, config: ModelConfig, directory: str | Path) -> None:
@@ -89,13 +131,19 @@ def read_config(directory: Path) -> ModelConfig:
     """Reads a model directory's configuration.
 
     Raises:
-        SmallBigError: the file is not a model's configuration.
+        SmallBigError: the file is not a model's configuration, or can't be read.
     """
     file = directory / CONFIG
     try:
-        return ModelConfig.from_json(file.read_text(encoding="utf-8"))
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise SmallBigError(f"it has {size:,} bytes, and a model's configuration has {MOST_BYTES:,} at most")
+        return ModelConfig.from_json(file.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
+    except UnicodeDecodeError as error:
+        raise SmallBigError("not a model's configuration: not text in UTF-8", file) from error
+    except OSError as error:
+        raise SmallBigError(f"can't read a model's configuration: {error.strerror}", file) from error
     except SmallBigError as error:
-        raise SmallBigError(error.what, file) from error
+        raise SmallBigError(str(error), file) from error
 
 
 def read_state(directory: Path) -> State:

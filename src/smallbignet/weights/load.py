@@ -8,15 +8,14 @@ or "org/name" on the Hugging Face hub. Weights to start a network from may also 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.network import VideoNetwork
-from smallbignet.models.smallbig import BlockSpec
-from smallbignet.models.zoo import build_model
+from smallbignet.models.zoo import DropRate, HeadWindow, NumClasses, Stages, Width, build_model
 from smallbignet.weights import imagenet, official
 from smallbignet.weights.adapter import ADDED, CLASSIFIER, State, inflate, load_exact, read_checkpoint, rename
 from smallbignet.weights.directory import CONFIG, WEIGHTS, ModelConfig, local_directory, read_config, read_state
@@ -27,12 +26,12 @@ from smallbignet.weights.sources import fetch
 
 def create_model(
     name: str,
-    num_classes: int = 400,
+    num_classes: NumClasses = 400,
     *,
-    stages: Sequence[str | Mapping | BlockSpec] | None = None,
-    width: int = 64,
-    drop_rate: float = 0.0,
-    head_window: int | None = None,
+    stages: Stages = None,
+    width: Width = 64,
+    drop_rate: DropRate = 0.0,
+    head_window: HeadWindow | None = None,
     weights: str | Path | None = None,
 ) -> VideoNetwork:
     """Creates a network: (N, 3, T, H, W) -> (N, num_classes), for any T, H and W (SlowFast: T a multiple of its alpha).
