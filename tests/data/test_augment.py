@@ -70,7 +70,7 @@ def annotations(monkeypatch) -> Annotations:
     """A video of each of four classes, darker to the right."""
     frames = torch.arange(250, 0, -5, dtype=torch.uint8).expand(2, 3, 50, 50)
     video = SimpleNamespace(num_frames=2, frames=lambda _: frames)
-    monkeypatch.setattr(options, "open_video", lambda *_: nullcontext(video))
+    monkeypatch.setattr(options, "open_video", lambda *_, **__: nullcontext(video))
     return Annotations(np.array(list("abcd")), np.arange(4), list("abcd"))
 
 

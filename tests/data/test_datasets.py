@@ -111,7 +111,7 @@ def test_the_crop_does_not_go_by_the_clips_place(videos, monkeypatch):
     """65 starts and 65 short sides, each drawn first from a generator of the same seed, would always be the same number."""
     starts, seeds = [], []
     video = SimpleNamespace(num_frames=65, frames=lambda indices: starts.append(indices[0]))
-    monkeypatch.setattr(options, "open_video", lambda *_: nullcontext(video))
+    monkeypatch.setattr(options, "open_video", lambda *_, **__: nullcontext(video))
     monkeypatch.setattr(datasets, "train_crop", lambda frames, spec, seed, _: (seeds.append(seed) or torch.empty(0), False))
     dataset = TrainClips(videos, ClipSpec("dense", 1, 1), SIZES, OPTIONS)
     for epoch in range(30):

@@ -20,14 +20,14 @@ def decoded(monkeypatch):
     class Counter:
         packets = 0
 
-    real = module._packets
+    real = module.read_packets
 
     def counting(container, stream):
         for packet in real(container, stream):
             Counter.packets += packet is not None
             yield packet
 
-    monkeypatch.setattr(module, "_packets", counting)
+    monkeypatch.setattr(module, "read_packets", counting)
     return Counter
 
 
@@ -102,8 +102,8 @@ def test_a_decoder_that_skips_too_much_is_told_to_skip_nothing(tmp_path, monkeyp
 
 @pytest.mark.parametrize("groups", ["one key frame", "open", "closed", "short"])
 def test_a_file_is_opened_once(groups, tmp_path, monkeypatch):
-    path, opened, real = encode(tmp_path / "a.mp4", x264=GROUPS[groups]), [], module._open_container
-    monkeypatch.setattr(module, "_open_container", lambda path: opened.append(path) or real(path))
+    path, opened, real = encode(tmp_path / "a.mp4", x264=GROUPS[groups]), [], module.open_stream
+    monkeypatch.setattr(module, "open_stream", lambda *args: opened.append(path) or real(*args))
     with open_video(path) as video:
         video.frames([0, 40, 5])
         video.frames([3])

@@ -68,11 +68,29 @@ def picture(i: int, width: int = 64, height: int = 48) -> np.ndarray:
     return image
 
 
-def encode(path, codec="libx264", frames=60, x264="", steps=(1,), prepare=None, streams=((64, 48),), fate=None, **options):
-    """Write a video of `frames` pictures, `steps` ticks of 1/25 s apart; `fate` may change or drop (None) each packet."""
+SIZES = ((64, 48),)
+
+
+def encode(
+    path,
+    codec="libx264",
+    frames=60,
+    x264="",
+    steps=(1,),
+    prepare=None,
+    streams=SIZES,
+    fate=None,
+    form=None,
+    muxer=None,
+    **options,
+):
+    """Write a video of `frames` pictures, `steps` ticks of 1/25 s apart; `fate` may change or drop (None) each packet.
+
+    `form` and `muxer` are the container's name and options, the other options the encoder's.
+    """
     if x264:
         options["x264-params"] = x264
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", format=form, container_options=muxer or {}) as container:
         written = []
         for width, height in streams:
             stream = container.add_stream(codec, rate=25, options={k: str(v) for k, v in options.items()})

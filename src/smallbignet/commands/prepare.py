@@ -14,12 +14,12 @@ import numpy as np
 from rich.filesize import decimal
 
 from smallbignet.data.annotations import Annotations, to_csv
+from smallbignet.data.containers import VIDEO_EXTENSIONS
 from smallbignet.data.encoding import Encoding, Prepared, prepare_video
 from smallbignet.data.folders import find_videos, walk
 from smallbignet.data.integrity import VideoReport, seconds_allowed
-from smallbignet.data.options import DataSource
+from smallbignet.data.options import DataSource, VideoOptions
 from smallbignet.data.source import LIST_SUFFIXES, read_part
-from smallbignet.data.video import VIDEO_EXTENSIONS
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.files import fresh_name, write_text
@@ -109,7 +109,7 @@ def prepare(
         raise SmallBigError("these are folders of frames, which are read as they are; only video files are prepared", data)
     targets = find_targets(videos, base, folder)
     claim(folder, {"root": str(base.resolve()), **asdict(encoding)})
-    report = Preparation(targets, encoding, workers).run()
+    report = Preparation(targets, encoding, replace(source, backend="pyav"), workers).run()
     if annotations is None:
         copy_lists(given, folder)
         write_bad(report.bad, folder / "unreadable.csv")
@@ -167,10 +167,11 @@ class Preparation:
     A few videos, spread over all, come first: they are read before and after, and tell what all of them will come to.
     """
 
-    def __init__(self, targets: dict[str, Path], encoding: Encoding, workers: int = 0):
+    def __init__(self, targets: dict[str, Path], encoding: Encoding, options: VideoOptions, workers: int = 0):
         videos = list(targets)
         self.targets = targets
         self.encoding = encoding
+        self.options = options
         self.workers = workers or os.cpu_count() or 1
         self.sample = [videos[i] for i in sorted({int(i) for i in np.linspace(0, len(videos) - 1, SAMPLE)})]
         self.others = [video for video in videos if video not in self.sample and not targets[video].exists()]
@@ -184,7 +185,10 @@ class Preparation:
         """
         videos = [*self.sample, *self.others]
         jobs = [
-            ((video, str(self.targets[video]), self.encoding, video in self.sample), seconds_allowed(video, per_megabyte=10))
+            (
+                (video, str(self.targets[video]), self.encoding, video in self.sample, self.options),
+                seconds_allowed(video, self.options, per_megabyte=10),
+            )
             for video in videos
         ]
         bad = 0

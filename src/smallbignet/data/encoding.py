@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +15,9 @@ from av.video.reformatter import VideoReformatter
 
 from smallbignet.data.frames import Video
 from smallbignet.data.integrity import VideoReport, judge
+from smallbignet.data.options import VideoOptions
 from smallbignet.data.pyav_video import PyAVVideo, conversion, upright
 from smallbignet.data.sampling import ClipSpec, sample_test_clips
-from smallbignet.data.video import open_video
 from smallbignet.errors import VideoError, WorkError
 from smallbignet.utils.files import fresh_name
 from smallbignet.utils.limits import Range, check_fields
@@ -80,11 +80,14 @@ class Prepared:
     after: float = 0.0
 
 
-def prepare_video(source: str, target: str, encoding: Encoding, timed: bool) -> Prepared | WorkError:
+def prepare_video(
+    source: str, target: str, encoding: Encoding, timed: bool, options: VideoOptions = VideoOptions()
+) -> Prepared | WorkError:
     """Encodes a video into a file that is there as a whole or not at all; one that is there already is kept.
 
     Args:
         timed: whether to measure how fast the video is read before and after.
+        options: how the video is opened.
 
     Returns:
         What became of it; or, as this runs in processes of its own, the error that ends all work.
@@ -94,13 +97,15 @@ def prepare_video(source: str, target: str, encoding: Encoding, timed: bool) -> 
     try:
         if not os.path.exists(target):
             start = time.perf_counter()
-            report = _encode_whole(source, fresh, encoding)
+            report = _encode_whole(source, fresh, encoding, options)
             if report.status != "ok":
                 return Prepared(report)
             os.replace(fresh, target)
             seconds = time.perf_counter() - start
-        times = (reading_time(source), reading_time(target)) if timed and os.path.exists(source) else (0.0, 0.0)
-        return Prepared(VideoReport(source, "ok", "", 0), seconds, *times)
+        prepared = Prepared(VideoReport(source, "ok", "", 0), seconds)
+        if timed and os.path.exists(source):
+            prepared = replace(prepared, before=reading_time(source, options), after=reading_time(target, options))
+        return prepared
     except VideoError as error:
         return Prepared(VideoReport(source, "unreadable", error.what, 0))
     except OSError as error:  # also PyAV's, where the disk is full
@@ -112,13 +117,13 @@ def prepare_video(source: str, target: str, encoding: Encoding, timed: bool) -> 
             fresh.unlink()
 
 
-def _encode_whole(source: str, file: Path, encoding: Encoding) -> VideoReport:
+def _encode_whole(source: str, file: Path, encoding: Encoding, options: VideoOptions) -> VideoReport:
     """Encodes a video, and checks that the file has as many frames as were read."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with open_video(source) as video:
+    with options.open(source) as video:
         report = judge(video, encode(video, file, encoding))
     if report.status == "ok":
-        with open_video(file) as written:
+        with options.open(str(file)) as written:
             if written.num_frames != report.num_frames:
                 raise VideoError(f"encoded, it has {written.num_frames} frames, not {report.num_frames}", source)
     return report
@@ -170,12 +175,12 @@ class _Pictures:
         return self.to_yuv.reformat(rgb, format="yuv420p", **settings)
 
 
-def reading_time(path: str) -> float:
+def reading_time(path: str, options: VideoOptions) -> float:
     """Seconds to open a video and read 8 frames spread over it, the best of three tries."""
     tries = []
     for _ in range(3):
         start = time.perf_counter()
-        with open_video(path) as video:
+        with options.open(path) as video:
             video.frames(sample_test_clips(video.num_frames, ClipSpec("uniform", 8), 1)[0])
         tries.append(time.perf_counter() - start)
     return min(tries)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from smallbignet.data.containers import VIDEO_EXTENSIONS
 from smallbignet.data.frames import check_template
-from smallbignet.data.video import VIDEO_EXTENSIONS
 
 # What operating systems and tools leave beside one's own files, besides the names that begin with a dot; in lower case.
 SYSTEM_NAMES = frozenset(

@@ -6,7 +6,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from smallbignet.data.images import open_image, upright_rgb, upright_size
+from smallbignet.data.limits import Limits
 from smallbignet.errors import SmallBigError, VideoError
 
 # The usual names of the frames of a video, in the order in which a folder is searched for them.
@@ -122,18 +124,20 @@ class FrameFolder(Video):
         filename_tmpl: name of a frame, such as "img_{:05d}.jpg"; where it is empty, the first of `TEMPLATES` that is there.
     """
 
-    def __init__(self, path: str, filename_tmpl: str = ""):
+    def __init__(self, path: str, filename_tmpl: str = "", limits: Limits = Limits()):
         self.path = path
         self.fps = 0.0
+        self._limits = limits
         names = set(os.listdir(path))
         self._template, self._first = self._find_frames(names, [check_template(filename_tmpl)] if filename_tmpl else TEMPLATES)
         self.num_frames = 0
         while self._name(self.num_frames) in names:
             self.num_frames += 1
+            limits.check_frames(self.num_frames, path)
         prefix, suffix = map(re.escape, re.split(r"\{.*?\}", self._template))
         self.claimed_frames = len(list(filter(re.compile(rf"{prefix}\d+{suffix}").fullmatch, names)))
         with self._open(0) as image:
-            self.width, self.height = image.size
+            self.width, self.height = upright_size(image)
 
     def _find_frames(self, names: set[str], templates: Sequence[str]) -> tuple[str, int]:
         for template in templates:
@@ -151,16 +155,10 @@ class FrameFolder(Video):
 
     def _rgb(self, index: int) -> Tensor:
         with self._open(index) as image:
-            if image.size != (self.width, self.height):
-                raise VideoError(f"frame {self._name(index)} has another size than the first", self.path)
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+            rgb = upright_rgb(image)
+        if rgb.shape != (self.height, self.width, 3):
+            raise VideoError(f"frame {self._name(index)} has another size than the first", self.path)
+        return torch.from_numpy(rgb).permute(2, 0, 1)
 
-    @contextmanager
-    def _open(self, index: int) -> Iterator[Image.Image]:
-        """Opens the image of a frame; only its header is read."""
-        name = self._name(index)
-        try:
-            with Image.open(os.path.join(self.path, name)) as image:
-                yield image
-        except (OSError, SyntaxError, ValueError):
-            raise VideoError(f"the frame {name} is not a readable image", self.path) from None
+    def _open(self, index: int) -> AbstractContextManager[Image.Image]:
+        return open_image(os.path.join(self.path, self._name(index)), self._limits)

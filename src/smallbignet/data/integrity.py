@@ -58,12 +58,12 @@ def check_videos(paths: Iterable[str], workers: int = 0, options: VideoOptions =
         workers: processes; 0 takes one for each core.
     """
     paths = list(paths)
-    jobs = [((path, options), seconds_allowed(path)) for path in paths]
+    jobs = [((path, options), seconds_allowed(path, options)) for path in paths]
     for path, result in zip(paths, in_processes(check_video, jobs, workers), strict=True):
         yield VideoReport(path, "unreadable", result.reason, 0) if isinstance(result, Failure) else result
 
 
-def seconds_allowed(path: str, per_megabyte: float = 1.0) -> float:
-    """How long work on a video may take before it counts as hanging: two minutes, and more for large files."""
+def seconds_allowed(path: str, options: VideoOptions, per_megabyte: float = 1.0) -> float:
+    """How long work on a video may take before it counts as hanging: longer than decoding, and longer for large files."""
     megabytes = os.path.getsize(path) / 1e6 if os.path.exists(path) else 0.0
-    return 120 + per_megabyte * megabytes
+    return 60 + options.max_seconds + per_megabyte * megabytes

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from smallbignet.data.frames import Video
+from smallbignet.data.limits import Limits
 from smallbignet.data.video import open_video
 from smallbignet.utils.limits import NON_EMPTY, Must, check_fields
 
@@ -15,7 +16,7 @@ FRAME_NAME = Must("a file name with one place for the frame's number, such as im
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoOptions:
+class VideoOptions(Limits):
     """How videos are opened.
 
     Attributes:
@@ -31,7 +32,7 @@ class VideoOptions:
 
     def open(self, path: str) -> Video:
         """Opens a video; see `open_video` for the errors raised."""
-        return open_video(path, self.backend, self.filename_tmpl)
+        return open_video(path, self.backend, self.filename_tmpl, limits=self)
 
 
 @dataclass(frozen=True, kw_only=True)

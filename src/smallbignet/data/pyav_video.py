@@ -19,30 +19,33 @@ A video is opened in the process that reads it: a decoder does not survive a for
 
 from __future__ import annotations
 
-import re
+import errno
 import struct
+import time
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain, islice
 from typing import Any
 
 import av
 import torch
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from smallbignet.data.containers import is_shown, open_stream, read_packets
 from smallbignet.data.frames import Video
+from smallbignet.data.limits import Limits
+from smallbignet.data.numbering import read_numbering
 from smallbignet.errors import VideoError
 
-# The containers that store when each frame is shown, by FFmpeg's first name for them. In the others (AVI, raw streams, ...)
-# some or all of these times are FFmpeg's guesses.
-_TIMED = ("mov", "matroska")
+LEAD = 2  # packets at the start of a file that tell whether it begins with frames that don't decode
 
 
 def conversion(threads: int = 1) -> dict[str, Any]:
@@ -58,30 +61,41 @@ class _OutOfOrder(Exception):
 
 
 class PyAVVideo(Video):
-    """A video file decoded by the FFmpeg that is part of PyAV."""
+    """A video file decoded by the FFmpeg that is part of PyAV.
+
+    Args:
+        threads: threads that decode.
+        limits: the largest video that is read.
+    """
 
     _container: InputContainer
     _stream: VideoStream
-    _times: list[int]  # when each frame is shown, in order
-    _number: dict[int, int] | None  # the frame shown at a time; None: times can't be trusted, so count
-    _keys: list[int]  # when the key frames are shown, in order
+    _packets: Iterator[Packet[VideoStream] | None]
     _decoder: Iterator[tuple[int, VideoFrame]]  # continues after the last frame
     _last: VideoFrame | None  # the last frame that was decoded, None right after a seek
     _at: int  # its number
     _wanted: Sequence[int] = ()  # the numbers being read, in order
     _skips: bool = True  # whether frames may be skipped
     _skipped: set[int]  # frames that the decoder was allowed to skip since it started, if no other frame needs them
+    _begins_late: bool = False  # whether what comes before the first frame that decodes has no number
+    _error: str = ""  # what FFmpeg said of the last packet that did not decode, since the decoder started
+    _seconds: float = 0.0  # spent on decoding since frames were last asked for
 
-    def __init__(self, path: str, threads: int = 1):
+    def __init__(self, path: str, threads: int = 1, limits: Limits = Limits()):
         self.path = path
         self._threads = threads
-        self._error = ""  # what FFmpeg said of the last packet that did not decode
+        self._limits = limits
         self._reformatter = VideoReformatter()
         self._convert = conversion(threads)
         self._open()
         try:
-            self._number_frames()
-            self._decode_first_frame()
+            self.fps = float(self._stream.average_rate or 0)
+            self._numbering = read_numbering(path, self._container, self._stream, limits)
+            first = self._decode_first_frame()
+            self.num_frames = self._numbering.num_frames
+            self.claimed_frames = self._numbering.claimed_frames
+            self._convert |= {"format": "rgb24", "width": first.width, "height": first.height}
+            self.height, self.width = upright(torch.empty(first.height, first.width), first).shape
         except BaseException:
             self.close()
             raise
@@ -97,90 +111,84 @@ class PyAVVideo(Video):
 
         Where the times in the container can't be trusted, frames follow at the mean rate, or at 25 per second without one.
         """
-        unit = self._stream.time_base if self._number is not None else None
+        unit = self._stream.time_base if self._numbering.number is not None else None
         rate = Fraction(self._stream.average_rate or 25)
+        times = self._numbering.times
+        self._seconds = 0.0
         self._start(None)
         for number, frame in self._decoder:
             if number < self.num_frames and not frame.is_corrupt:
-                yield (self._times[number] - self._times[0]) * unit if unit else number / rate, frame
+                yield (times[number] - times[0]) * unit if unit else number / rate, frame
 
     def _open(self) -> None:
-        try:
-            self._container = _open_container(self.path)
-        except av.FFmpegError as error:
-            raise VideoError(f"FFmpeg can't open it as a video: {error.strerror}", self.path) from None
-        stream = self._container.streams.best("video")
-        if not isinstance(stream, VideoStream):
-            problem = "there is no video in it"
-        elif stream.disposition & Disposition.attached_pic:
-            problem = "there is no video in it, only a cover picture"
-        elif stream.codec_context is None:
-            problem = "FFmpeg has no decoder for its video"
-        else:
-            self._stream = stream
-            stream.thread_type = "SLICE"  # frame threads can deadlock beside torch's, and block readers that stop early
-            stream.thread_count = self._threads
-            return
-        self.close()
-        raise VideoError(problem, self.path)
+        self._container, self._stream = open_stream(self.path, self._limits)
+        self._stream.thread_type = "SLICE"  # frame threads can deadlock beside torch's, and block readers that stop early
+        self._stream.thread_count = self._threads
 
-    def _number_frames(self) -> None:
-        """Reads all packets, decodes none, and numbers the frames by their times of showing, where these can be trusted."""
-        stream = self._stream
-        container = self._container.format.name.split(",")[0]
-        shown: list[int | None] = []
-        keys: list[int] = []
-        hidden = 0
-        is_cut = False
-        is_vp8 = stream.codec_context.name == "vp8"
-        for packet in _packets(self._container, stream):
-            if packet is None:
-                break
-            is_cut = packet.is_corrupt
-            if packet.is_keyframe and packet.pts is not None:
-                keys.append(packet.pts)
-            # Edit lists have packets that are decoded and not shown; VP8 has frames that only help to predict others.
-            if packet.is_discard or (is_vp8 and not memoryview(packet)[0] & 0x10):
-                hidden += 1
-            else:
-                shown.append(packet.pts)
-        self._keys = sorted(keys)
-        self._times = sorted({pts for pts in shown if pts is not None})
-        timed = _stores_times(self._container) and 0 < len(self._times) == len(shown)
-        self._number = {pts: i for i, pts in enumerate(self._times)} if timed else None
-        self.num_frames = len(shown)
-        self.fps = float(stream.average_rate or 0)
-
-        self.claimed_frames = max(stream.frames - hidden, 0)
-        if container == "mov" and not is_cut:  # an edit list left out what is missing, on purpose
-            self.claimed_frames = self.num_frames
-        duration = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
-        if container == "matroska" and timed and duration:  # Matroska does not count frames
-            hours, minutes, seconds = map(float, duration.groups())
-            missing = hours * 3600 + minutes * 60 + seconds - self._times[-1] * float(stream.time_base or 0)
-            self.claimed_frames = self.num_frames + (max(0, round(missing * self.fps) - 1) if missing > 1 else 0)
-
-    def _decode_first_frame(self) -> None:
-        """Finds the size of the frames. Frames that should be shown before the first that decodes don't count as frames."""
+    def _decode_first_frame(self) -> VideoFrame:
+        """The first frame. A file cut out of a longer one may begin with packets that don't decode; they get no numbers."""
+        numbering = self._numbering
+        is_timed = numbering.number is not None
+        begins_whole = True
         decoded = None
-        with suppress(_OutOfOrder):
-            self._start(self._key_before(0))  # a seek takes less time than opening the file again
-            decoded = next(self._decoder, None)
+        if is_timed and not numbering.first_packet_carries_more:
+            with suppress(_OutOfOrder):
+                self._start(self._key_before(0))  # a seek takes less time than opening the file again
+                decoded = next(self._decoder, None)
         if decoded is None:
             self._start(None)
+            begins_whole = is_timed or self._begins_whole()
             decoded = next(self._decoder, None)
         if decoded is None:
             raise VideoError(f"no frame of it can be decoded{self._error}", self.path)
         self._at, self._last = decoded
-        self._convert |= {"format": "rgb24", "width": self._last.width, "height": self._last.height}
-        self.height, self.width = upright(torch.empty(self._last.height, self._last.width), self._last).shape
-        if self._number and self._at > 0 and not self._error:  # this file was cut out of a longer one, at an open GOP
-            self._times = self._times[self._at :]
-            self._number = {pts: i for i, pts in enumerate(self._times)}
-            self.num_frames = len(self._times)
+        if is_timed and self._at > 0 and not (self._error and numbering.starts_with_key):
+            numbering.begin_at(self._at)
             self._start(None)
+            deque(islice(self._decoder, LEAD), 0)  # which turns to counting where these frames are not in order
+            self._last = None
+        if not begins_whole or (is_timed and numbering.number is None):
+            return self._count_frames()
+        return decoded[1]
+
+    def _begins_whole(self) -> bool:
+        """Whether the first two packets give a frame each; the decoder is before them again after this.
+
+        Asked where there are no times to tell. Packets that don't decode come first in a file that starts between two key
+        frames, or right after the first key frame, if their frames are shown before it. Other packets hold half a frame.
+        """
+        codec = self._stream.codec_context
+        if not self._numbering.starts_with_key:
+            return False
+        if not codec.has_b_frames:
+            return True
+        lead = list(islice(self._packets, LEAD))
+        expected = sum(1 for packet in lead if packet and is_shown(packet, codec.name))
+        found = 0
+        try:
+            for packet in [*filter(None, lead), None]:
+                found += len(self._decode_packet(packet))
+        except av.FFmpegError:  # it was not cut, but damaged
+            found = expected
+        codec.flush_buffers()
+        self._decoder = self._decode(chain(lead, self._packets), 0, None)
+        return found >= expected
+
+    def _count_frames(self) -> VideoFrame:
+        """Numbers the frames that come out when the whole file is decoded, and returns the first."""
+        numbering = self._numbering
+        numbering.number = None
+        self._begins_late = True
+        self._start(None)
+        _, first = next(self._decoder, (0, None))
+        if first is None:
+            raise VideoError(f"no frame of it can be decoded{self._error}", self.path)
+        deque(self._decoder, 0)
+        numbering.num_frames = numbering.claimed_frames = self._counted
+        return first
 
     def _read(self, wanted: Sequence[int]) -> Iterator[Tensor]:
+        self._seconds = 0.0
         for index in wanted:
             self._wanted = wanted  # another read may have begun since
             yield self._rgb(index, self._frame(index))
@@ -193,6 +201,19 @@ class PyAVVideo(Video):
         return upright(torch.from_numpy(rgb).permute(2, 0, 1), frame)
 
     def _frame(self, index: int) -> VideoFrame:
+        """Decodes a frame: at first the fast way, then without skipping frames, then from the start of the file."""
+        keys = self._numbering.keys
+        while (frame := self._reach(index)) is None:
+            if self._skipped:
+                self._skips = False
+            elif self._key_before(index) is not None:
+                self._numbering.keys = []
+            else:
+                self._numbering.keys = keys  # seeks are not to blame
+                raise VideoError(f"frame {index} of {self.num_frames} can't be decoded{self._error}", self.path)
+        return frame
+
+    def _reach(self, index: int) -> VideoFrame | None:
         """Decodes on to a frame from where the decoder is, or from the last key frame before it if that is nearer."""
         key = self._key_before(index)
         try:
@@ -200,33 +221,28 @@ class PyAVVideo(Video):
                 self._start(key)
             while self._at < index and (decoded := next(self._decoder, None)):
                 self._at, self._last = decoded
-            if self._at != index and self._skipped:
-                raise _OutOfOrder
         except _OutOfOrder:
-            if self._skipped:
-                self._skips = False
-            else:
-                self._number = None
-            self._last = None
-            return self._frame(index)
-        if self._last is None or self._at != index:
-            raise VideoError(f"frame {index} of {self.num_frames} can't be decoded{self._error}", self.path)
-        return self._last
+            self._at = -1
+        found = self._last if self._at == index else None
+        self._last = found
+        return found
 
     def _key_before(self, index: int) -> int | None:
         """The time at which the last key frame at or before a frame is shown; None without one, or without trusted times."""
-        passed = bisect_right(self._keys, self._times[index]) if self._number else 0
-        return self._keys[passed - 1] if passed else None
+        numbering = self._numbering
+        passed = bisect_right(numbering.keys, numbering.times[index]) if numbering.number else 0
+        return numbering.keys[passed - 1] if passed else None
 
     def _first(self, key: int | None) -> int:
         """The first frame that is shown at or after a key frame, or the first of the file."""
-        return 0 if key is None else bisect_left(self._times, key)
+        return 0 if key is None else bisect_left(self._numbering.times, key)
 
     def _start(self, key: int | None) -> None:
         """Goes to the key frame that is shown at a time, or to the start of the file."""
         self._at = self._first(key) - 1
         self._last = None
         self._skipped = set()
+        self._error = ""
         if key is None:
             self.close()
             self._open()
@@ -235,29 +251,34 @@ class PyAVVideo(Video):
                 self._container.seek(key, stream=self._stream)
             except av.FFmpegError:
                 raise _OutOfOrder from None
-        self._decoder = self._decode(self._first(key), key)
+        self._packets = read_packets(self._container, self._stream)
+        self._decoder = self._decode(self._packets, self._first(key), key)
 
-    def _decode(self, first: int, key: int | None) -> Iterator[tuple[int, VideoFrame]]:
-        """Decodes from where the container is, before frame `first`; yields the frames that decode, with their numbers."""
+    def _decode(
+        self, packets: Iterator[Packet[VideoStream] | None], first: int, key: int | None
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Decodes packets, the first of which is before frame `first`; yields the frames that decode, with their numbers."""
         count = following = first
         fresh = True  # no frame was returned yet
         broken = False  # a packet did not decode, and no key frame came since
+        counts = not self._begins_late
         codec = self._stream.codec_context
         marked = key is not None and codec.name == "h264"
-        for packet in _packets(self._container, self._stream):
+        numbering = self._numbering
+        for packet in packets:
             if marked and packet is not None:
                 codec.skip_frame = "NONREF" if self._skip(packet) else "DEFAULT"
             try:
-                frames = self._stream.decode(packet)
+                frames = self._decode_packet(packet)
             except av.FFmpegError as error:
                 self._error = f": {error.strerror}"
                 broken = True
-                count += 1  # the frame of this packet has a number, although it is missing
+                count += counts  # the frame of this packet has a number, although it is missing
                 continue
             for frame in frames:
                 number = count
-                if self._number is not None:
-                    number = -1 if frame.pts is None else self._number.get(frame.pts, -1)
+                if numbering.number is not None:
+                    number = -1 if frame.pts is None else numbering.number.get(frame.pts, -1)
                     # Stored after the key frame and shown before it: predicted from frames that were not decoded.
                     if 0 <= number < first:
                         continue
@@ -266,52 +287,48 @@ class PyAVVideo(Video):
                     if number < 0 or ((number < following or astray) and not broken):
                         if key is not None:
                             raise _OutOfOrder
-                        self._number = None
+                        numbering.number = None
                         number = count
-                count += 1
                 following = number + 1
                 fresh = False
                 # After damage, a decoder invents frames until the next key frame.
                 broken = broken and not frame.key_frame
+                counts = counts or not broken
+                count += counts
                 if not broken:
                     yield number, frame
+        self._counted = count
+
+    def _decode_packet(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        """The frames that come out of the decoder when a packet goes in.
+
+        Raises:
+            av.FFmpegError: the packet does not decode.
+            VideoError: decoding takes too long, or the frames are too large.
+        """
+        start = time.perf_counter()
+        try:
+            frames = self._stream.decode(packet)
+        except av.FFmpegError as error:
+            if error.errno == errno.EINVAL and not self._stream.codec_context.width:
+                raise self._limits.too_large("or of no size", self.path) from None
+            raise
+        finally:
+            self._seconds += time.perf_counter() - start
+            if self._seconds > self._limits.max_seconds:
+                self._limits.check_seconds(self._seconds, self.path)
+        for frame in frames:
+            self._limits.check_size(frame.width, frame.height, self.path)  # which may change on the way
+        return frames
 
     def _skip(self, packet: Packet[VideoStream]) -> bool:
         """Whether a packet's frame is not wanted, and a later one is. Frames after the last wanted one may be wanted next."""
-        number = self._number.get(packet.pts, -1) if self._number and packet.pts is not None else -1
+        number = self._numbering.number.get(packet.pts, -1) if self._numbering.number and packet.pts is not None else -1
         following = bisect_left(self._wanted, number)
         skip = self._skips and 0 <= number and following < len(self._wanted) and self._wanted[following] != number
         if skip:
             self._skipped.add(number)
         return skip
-
-
-def _open_container(path: str) -> InputContainer:
-    # The prefix keeps a colon in a name from being read as a protocol; the whitelist keeps playlists off the network; titles
-    # may have any encoding.
-    return av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"})
-
-
-def stores_times(path: str) -> bool:
-    """Whether a file's container stores when each frame is shown; False for a file that can't be opened."""
-    with suppress(av.FFmpegError), _open_container(path) as container:
-        return _stores_times(container)
-    return False
-
-
-def _stores_times(container: InputContainer) -> bool:
-    return container.format.name.split(",")[0] in _TIMED
-
-
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream] | None]:
-    """A stream's packets, then None, which makes a decoder return what it still holds. A file that was cut short just ends."""
-    try:
-        for packet in container.demux(stream):
-            if packet.size:  # an empty one would end the decoding
-                yield packet
-    except (av.FFmpegError, IndexError):  # IndexError: PyAV's end of a file where streams appeared on the way
-        pass
-    yield None
 
 
 def upright(image: Tensor, frame: VideoFrame) -> Tensor:

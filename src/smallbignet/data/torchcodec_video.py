@@ -13,13 +13,14 @@ from av.video.frame import VideoFrame
 from torch import Tensor
 
 from smallbignet.data.frames import Video
+from smallbignet.data.limits import Limits
 from smallbignet.errors import VideoError
 
 
 class TorchCodecVideo(Video):
     """A video file decoded by torchcodec. Frames are turned upright, but not mirrored where the file asks for it."""
 
-    def __init__(self, path: str, threads: int = 1):
+    def __init__(self, path: str, threads: int = 1, limits: Limits = Limits()):
         from torchcodec.decoders import VideoDecoder
 
         self.path = path
@@ -29,6 +30,7 @@ class TorchCodecVideo(Video):
         except (RuntimeError, ValueError, IndexError):
             raise VideoError("torchcodec can't read any video from it", path) from None
         self.num_frames = len(self._decoder)
+        limits.check_frames(self.num_frames, path)
         self.claimed_frames = 0
         self.fps = float(self._decoder.metadata.average_fps or 0)
 

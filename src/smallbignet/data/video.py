@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 
+from smallbignet.data.containers import open_stream, stores_times
 from smallbignet.data.frames import FrameFolder, Video
-from smallbignet.data.pyav_video import PyAVVideo, stores_times
+from smallbignet.data.limits import Limits
+from smallbignet.data.pyav_video import PyAVVideo
 from smallbignet.data.torchcodec_video import TorchCodecVideo, is_torchcodec_available
 from smallbignet.errors import SmallBigError, VideoError
 
-VIDEO_EXTENSIONS = frozenset(
-    ".264 .265 .3g2 .3gp .apng .asf .avi .divx .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg"
-    " .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf .nut .obu .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .wtv .y4m".split()
-)
 
-
-def open_video(path: str | os.PathLike[str], backend: str = "auto", filename_tmpl: str = "", threads: int = 1) -> Video:
+def open_video(
+    path: str | os.PathLike[str],
+    backend: str = "auto",
+    filename_tmpl: str = "",
+    threads: int = 1,
+    limits: Limits = Limits(),
+) -> Video:
     """Opens a video file, or a folder of frames.
 
     Args:
@@ -24,16 +27,18 @@ def open_video(path: str | os.PathLike[str], backend: str = "auto", filename_tmp
             gives wrong numbers to the frames of AVI and MPEG files: it decodes MP4, MOV, Matroska and WebM, PyAV the others.
         filename_tmpl: name of a folder's frames, such as "img_{:05d}.jpg"; found out where it is empty (see `FrameFolder`).
         threads: threads that decode a file. One is best where many processes read.
+        limits: the largest video that is read.
 
     Raises:
-        VideoError: the video is missing or empty, has no pictures, or nothing of it can be decoded.
+        VideoError: the video is missing or empty, of a kind that is not read (see `CONTAINERS`), has no pictures, exceeds the
+            limits, or nothing of it can be decoded.
         SmallBigError: there is no such backend, or torchcodec doesn't work here.
     """
     path = os.fspath(path)
     if backend not in ("auto", "pyav", "torchcodec"):
         raise SmallBigError("the backend is one of auto, pyav, torchcodec", backend)
     if os.path.isdir(path):
-        return FrameFolder(path, filename_tmpl)
+        return FrameFolder(path, filename_tmpl, limits)
     if not os.path.isfile(path):  # also keeps out pipes and addresses, which could wait forever
         raise VideoError("there is no such file", path)
     if os.path.getsize(path) == 0:
@@ -42,6 +47,9 @@ def open_video(path: str | os.PathLike[str], backend: str = "auto", filename_tmp
         if not is_torchcodec_available():
             what = "torchcodec doesn't work here: it needs `pip install torchcodec` and FFmpeg's shared libraries on the system"
             raise SmallBigError(f"{what} (Debian, Ubuntu: apt-get install ffmpeg)", backend)
-        if stores_times(path):
-            return TorchCodecVideo(path, threads)
-    return PyAVVideo(path, threads)
+        container, _ = open_stream(path, limits)
+        with container:
+            suits_torchcodec = stores_times(container)
+        if suits_torchcodec:
+            return TorchCodecVideo(path, threads, limits)
+    return PyAVVideo(path, threads, limits)
