@@ -19,8 +19,8 @@ from smallbignet.data.options import VideoOptions
 from smallbignet.data.pyav_video import PyAVVideo, conversion, upright
 from smallbignet.data.sampling import ClipSpec, sample_test_clips
 from smallbignet.errors import VideoError, WorkError
+from smallbignet.utils.checks import Range, check_fields
 from smallbignet.utils.files import fresh_name
-from smallbignet.utils.limits import Range, check_fields
 
 # Milliseconds, 1/90000 s, and frames at 24, 25, 30, 24/1.001, 30/1.001 ... a second are whole numbers of it.
 TIME_BASE = Fraction(1, 360000)

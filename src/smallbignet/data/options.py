@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from smallbignet.data.frames import Video
 from smallbignet.data.limits import Limits
 from smallbignet.data.video import open_video
-from smallbignet.utils.limits import NON_EMPTY, Must, check_fields
+from smallbignet.utils.checks import NON_EMPTY, Must, check_fields
 
 TEMPLATE = re.compile(r"[^{}]*(\{(:[0-9]{0,2}d?)?\}[^{}]*)?")
 FRAME_NAME = Must("a file name with one place for the frame's number, such as img_{:05d}.jpg", TEMPLATE.fullmatch)

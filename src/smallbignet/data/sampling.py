@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 
-from smallbignet.utils.limits import Must, Range, check_fields, read_as
+from smallbignet.utils.checks import Must, Range, check_fields, read_as
 
 VIEWS = re.compile(r"([1-9][0-9]{0,2}|1000)x([13])")
 ViewsText = Annotated[str, Must("clips x crops, 1 to 1,000 clips and 1 or 3 crops, such as 10x3", VIEWS.fullmatch)]

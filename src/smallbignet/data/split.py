@@ -14,8 +14,8 @@ from smallbignet.data.folders import real_paths
 from smallbignet.data.options import DataSource
 from smallbignet.data.source import find_part, read_part
 from smallbignet.errors import SmallBigError
+from smallbignet.utils.checks import Range
 from smallbignet.utils.console import note
-from smallbignet.utils.limits import Range
 
 
 @dataclass(frozen=True)

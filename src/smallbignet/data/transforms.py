@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.errors import SmallBigError
-from smallbignet.utils.limits import Must, Range, check_fields
+from smallbignet.utils.checks import Must, Range, check_fields
 
 MOST_PIXELS = 2**25  # in a clip, such as 32 frames of 1024x1024 or 512 of 256x256; its activations take about 100 bytes a pixel
 MOST_BYTES = 2**32  # in the views of one video

@@ -28,7 +28,7 @@ from smallbignet.models.network import VideoNetwork
 from smallbignet.ops.conv import Conv3d
 from smallbignet.ops.max_pool import Window, global_views, max_views
 from smallbignet.ops.norm_relu import norm_relu
-from smallbignet.utils.limits import Must, check_fields, read_as
+from smallbignet.utils.checks import Must, check_fields, read_as
 
 WINDOW = re.compile(r"(T|[0-9]?[13579])x([0-9]?[13579])x([0-9]?[13579])")
 WINDOW_WORDS = 'a pooling window with odd extents TxHxW up to 99, such as "3x3x3", or "Tx3x3" for all frames'

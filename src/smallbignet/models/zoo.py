@@ -12,7 +12,7 @@ from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import SlowFast
 from smallbignet.models.smallbig import BlockSpec, SmallBigNet
-from smallbignet.utils.limits import Length, Must, Range, checked, read_arguments
+from smallbignet.utils.checks import Length, Must, Range, checked, read_arguments
 
 Name = Annotated[str, Must("a name of at most 100 letters and signs", re.compile("[!-~]{0,100}").fullmatch)]
 NumClasses = Annotated[int, Range(ge=0, le=30_000)]

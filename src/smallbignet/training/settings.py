@@ -18,7 +18,7 @@ from smallbignet.data.split import DataSpec
 from smallbignet.data.transforms import AugmentSpec, InputSpec, check_size
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.zoo import DropRate, Width, check_clip_len, find_blocks
-from smallbignet.utils.limits import NON_EMPTY, Must, Range, check_fields, described, read_as
+from smallbignet.utils.checks import NON_EMPTY, Must, Range, check_fields, described, read_as
 
 MOST_BYTES = 2**20  # of a recipe
 MOST_ALIASES = 20  # of a recipe; ever more aliases of aliases would fill the memory

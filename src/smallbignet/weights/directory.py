@@ -22,9 +22,9 @@ from smallbignet.data.transforms import InputSpec, check_size
 from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import build_model, check_clip_len, find_blocks
+from smallbignet.utils.checks import Length, Must, check_fields, read_arguments
 from smallbignet.utils.console import note
 from smallbignet.utils.files import fresh_folder, install, writing
-from smallbignet.utils.limits import Length, Must, check_fields, read_arguments
 from smallbignet.weights.adapter import State
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

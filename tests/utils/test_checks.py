@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from smallbignet import SmallBigError
-from smallbignet.utils.limits import NON_EMPTY, Must, Range, check_fields, checked, described, read_arguments, read_as
+from smallbignet.utils.checks import NON_EMPTY, Must, Range, check_fields, checked, described, read_arguments, read_as
 
 
 @dataclass(frozen=True)
