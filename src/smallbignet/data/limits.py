@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Annotated
 
-from smallbignet.errors import SmallBigError, VideoError
+from smallbignet.errors import VideoError
+from smallbignet.utils.checks import Range, check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,14 +20,12 @@ class Limits:
         max_seconds: most seconds that decoding may take each time that frames are read, plus one for each megabyte of the file.
     """
 
-    max_pixels: int = 8192 * 8192
-    max_frames: int = 3_000_000
-    max_seconds: float = 600.0
+    max_pixels: Annotated[int, Range(ge=1, le=10**12)] = 8192 * 8192
+    max_frames: Annotated[int, Range(ge=1, le=10**12)] = 3_000_000
+    max_seconds: Annotated[float, Range(gt=0, le=10**9)] = 600.0
 
-    def __post_init__(self):
-        for name in ("max_pixels", "max_frames", "max_seconds"):
-            if not getattr(self, name) > 0:
-                raise SmallBigError(f"{name} must be above 0", getattr(self, name))
+    def __post_init__(self) -> None:
+        check_fields(self, "data")
 
     def check_size(self, width: int, height: int, path: str) -> None:
         """Raises a VideoError for frames that are too large."""

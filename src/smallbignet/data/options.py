@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from smallbignet.data.frames import Video
 from smallbignet.data.limits import Limits
 from smallbignet.data.video import open_video
-from smallbignet.utils.checks import NON_EMPTY, Must, check_fields
+from smallbignet.utils.checks import NON_EMPTY, Must
 
 TEMPLATE = re.compile(r"[^{}]*(\{(:[0-9]{0,2}d?)?\}[^{}]*)?")
 FRAME_NAME = Must("a file name with one place for the frame's number, such as img_{:05d}.jpg", TEMPLATE.fullmatch)
@@ -26,9 +26,6 @@ class VideoOptions(Limits):
 
     filename_tmpl: Annotated[str, FRAME_NAME] = ""
     backend: Literal["auto", "pyav", "torchcodec"] = "auto"
-
-    def __post_init__(self) -> None:
-        check_fields(self, "data")
 
     def open(self, path: str) -> Video:
         """Opens a video; see `open_video` for the errors raised."""
