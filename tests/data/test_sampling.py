@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -54,10 +57,46 @@ def test_dense_train_clips_start_everywhere_they_can():
     assert counts.min() > 300 / 7 / 2  # none is preferred
 
 
-def test_a_dense_clip_of_a_short_video_loops():
-    expected = [[0, 8, 16, 4, 12, 0, 8, 16]]
-    assert [sample_train_clip(20, ClipSpec("dense", 8, 8), seeded()).tolist()] == expected
-    assert sample_test_clips(20, ClipSpec("dense", 8, 8), 1).tolist() == expected
+def test_a_short_video_is_looped_from_any_of_its_frames():
+    generator, spec = seeded(), ClipSpec("dense", 8, 8)
+    clips = np.stack([sample_train_clip(20, spec, generator) for _ in range(300)])
+    starts, counts = np.unique(clips[:, 0], return_counts=True)
+    assert starts.tolist() == list(range(20))
+    assert counts.min() > 300 / 20 / 4
+    assert (clips == (clips[:, :1] + 8 * np.arange(8)) % 20).all()
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 7, 16, 63])
+def test_every_frame_of_a_short_video_is_reached(num_frames):
+    generator, spec = seeded(), ClipSpec("dense", 8, 8)
+    trained = {int(i) for _ in range(300) for i in sample_train_clip(num_frames, spec, generator)}
+    assert trained == set(range(num_frames))
+    tested = sample_test_clips(num_frames, spec, num_frames)
+    assert tested[:, 0].tolist() == list(range(num_frames))
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "num_clips", "starts"), [(20, 1, [0]), (20, 2, [0, 10]), (16, 10, [0, 1, 3, 4, 6, 8, 9, 11, 12, 14])]
+)
+def test_test_clips_of_a_short_video_start_all_over_it(num_frames, num_clips, starts):
+    clips = sample_test_clips(num_frames, ClipSpec("dense", 8, 8), num_clips)
+    assert clips.tolist() == [[(start + 8 * i) % num_frames for i in range(8)] for start in starts]
+
+
+def test_dense_starts_are_computed_in_whole_numbers():
+    """186 frames, 8x8, 15 clips: the middle one starts at 122 * 7 / 14 = 61. Rounded fractions put 541 of these one early."""
+    assert sample_test_clips(186, ClipSpec("dense", 8, 8), 15)[7, 0] == 61
+    for num_frames in range(64, 300):
+        for num_clips in range(2, 31):
+            starts = sample_test_clips(num_frames, ClipSpec("dense", 8, 8), num_clips)[:, 0]
+            exact = [Fraction(num_frames - 64) * i / (num_clips - 1) for i in range(num_clips)]
+            assert starts.tolist() == [math.floor(start) for start in exact]
+
+
+def test_a_place_at_the_very_end_of_the_last_segment(monkeypatch):
+    almost = torch.full((8,), 1 - 2.0**-53, dtype=torch.float64)
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: almost)
+    assert sample_train_clip(40, ClipSpec("uniform", 8), seeded()).max() == 39
 
 
 @pytest.mark.parametrize(

@@ -63,13 +63,14 @@ class Views:
 def sample_train_clip(num_frames: int, spec: ClipSpec, generator: torch.Generator) -> np.ndarray:
     """Draws a random clip: a random start (dense), or a random frame of each segment (uniform).
 
-    A video shorter than a dense clip is looped; one with fewer frames than segments repeats frames.
+    A video shorter than a dense clip is looped: the clip starts at any of its frames, and continues at the first after the
+    last. One with fewer frames than segments repeats frames.
 
     Returns:
         Frame indices (clip_len,).
     """
     if spec.sampling == "dense":
-        starts = max(num_frames - spec.span, 0) + 1
+        starts = num_frames - spec.span + 1 if num_frames >= spec.span else num_frames
         return _dense(num_frames, spec, int(torch.randint(starts, (), generator=generator)))
     return _uniform(num_frames, spec, torch.rand(spec.clip_len, generator=generator, dtype=torch.float64).numpy())
 
@@ -77,19 +78,27 @@ def sample_train_clip(num_frames: int, spec: ClipSpec, generator: torch.Generato
 def sample_test_clips(num_frames: int, spec: ClipSpec, num_clips: int) -> np.ndarray:
     """Chooses clips that cover the video.
 
-    Dense: starts evenly spaced from the first possible to the last; a single clip starts in the middle. Uniform: the first clip
-    takes the middle of each segment. With K clips, each next one lies 1/K of a segment later, and continues at the start of
-    the segment when it passes its end; the second of two clips is TSM's shifted sample. Short videos: see `sample_train_clip`.
+    Dense: starts evenly spaced from the first possible to the last; a single clip starts in the middle. A video shorter than a
+    dense clip is looped: its first clip starts at frame 0, and K clips 1/K of the video apart. Uniform: the first clip takes
+    the middle of each segment. With K clips, each next one lies 1/K of a segment later, and continues at the start of the
+    segment when it passes its end; the second of two clips is TSM's shifted sample.
 
     Returns:
         Frame indices (num_clips, clip_len).
     """
+    # All in whole numbers: a rounded fraction may fall on the frame before.
+    clips = np.arange(num_clips)
     if spec.sampling == "dense":
-        last = max(num_frames - spec.span, 0)
-        starts = np.linspace(0, last, num_clips) if num_clips > 1 else np.array([last / 2])
+        last = num_frames - spec.span
+        if last < 0:
+            starts = clips * num_frames // num_clips
+        elif num_clips == 1:
+            starts = np.array([last // 2])
+        else:
+            starts = clips * last // (num_clips - 1)
         return np.stack([_dense(num_frames, spec, int(start)) for start in starts])
-    parts = 2 * num_clips  # in whole numbers: a rounded fraction may fall on the frame before
-    places = (num_clips + 2 * np.arange(num_clips)) % parts
+    parts = 2 * num_clips
+    places = (num_clips + 2 * clips) % parts
     return np.stack([_uniform(num_frames, spec, np.full(spec.clip_len, place), parts) for place in places])
 
 
@@ -99,4 +108,5 @@ def _dense(num_frames: int, spec: ClipSpec, start: int) -> np.ndarray:
 
 def _uniform(num_frames: int, spec: ClipSpec, places: np.ndarray, parts: int = 1) -> np.ndarray:
     """One frame of each segment, at its place in the segment: 0 to `parts`."""
-    return ((np.arange(spec.clip_len) * parts + places) * num_frames // (spec.clip_len * parts)).astype(np.int64)
+    frames = (np.arange(spec.clip_len) * parts + places) * num_frames // (spec.clip_len * parts)
+    return np.minimum(frames, num_frames - 1).astype(np.int64)  # 7 and a fraction just below 1 are 8.0
