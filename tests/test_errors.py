@@ -20,8 +20,8 @@ def test_what_and_where():
             "no space left on device; free some space, or choose another place (run/state)",
         ),
         (
-            PermissionError(errno.EACCES, "Permission denied", "/root/x"),
-            "permission denied; check its permissions, or choose another place (/root/x)",
+            PermissionError(errno.EACCES, "Permission denied", "/locked/x"),
+            "permission denied; check its permissions, or choose another place (/locked/x)",
         ),
         (OSError(errno.EIO, "Input/output error"), "input/output error"),
         (OSError("404 Client Error:\n not found"), "404 Client Error: not found"),
