@@ -159,8 +159,8 @@ def test_what_is_refused_leaves_everything_as_it_was(tmp_path):
         (tmp_path / "used", tmp_path / "new", {}, "no videos"),
         (tmp_path / "frames", tmp_path / "new", {}, "folders of frames"),
         (tmp_path / "gone", tmp_path / "new", {}, "no such data set"),
-        (data, tmp_path / "new", {"short_side": 0}, "short_side is at least 2"),
-        (data, tmp_path / "new", {"crf": 52}, "crf 0 to 51"),
+        (data, tmp_path / "new", {"short_side": 0}, "short_side must be a whole number from 2"),
+        (data, tmp_path / "new", {"crf": 52}, "crf must be a whole number from 0 to 51"),
     ):
         with pytest.raises(SmallBigError, match=message):
             prepare(str(source), str(target), **options)
