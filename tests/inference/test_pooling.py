@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from smallbignet.inference.pooling import strided_max, window_max, window_mean
+from smallbignet.inference.pooling import stem_max, window_max, window_mean
+from smallbignet.models.smallbig import stem_pool
 
 SHAPES = [(2, 5, 7, 6, 3), (1, 1, 4, 4, 3), (1, 2, 1, 1, 3)]  # (N, T, H, W, C)
 
@@ -25,8 +26,9 @@ def test_a_window_of_stride_1(window, shape):
     torch.testing.assert_close(window_mean(x, window), mean)
 
 
+@pytest.mark.parametrize("interpreter", ["0", "1"], ids=["CPU", "as on a GPU"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_window_of_3_and_stride_2(shape):
+def test_the_pooling_after_the_stem(shape, interpreter, monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", interpreter)
     x = torch.randn(shape)
-    expected = F.max_pool3d(x.movedim(-1, 1), (1, 3, 1), (1, 2, 1), (0, 1, 0)).movedim(1, -1)
-    assert torch.equal(strided_max(x, 2), expected)
+    assert torch.equal(stem_max(x), stem_pool(x.movedim(-1, 1)).movedim(1, -1))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smallbignet.inference import onednn
+from smallbignet.inference.fused_sum import sum_relu, sums_are_fused
+from smallbignet.ops.choice import as_on_cpu
 
 
 class FoldedConv(nn.Module):
@@ -25,6 +25,7 @@ class FoldedConv(nn.Module):
 
     weight: Tensor
     bias: Tensor
+    shift: Tensor  # the bias, in float32
 
     def __init__(self, conv: nn.Conv3d, bn: nn.Module | None, dtype: torch.dtype):
         super().__init__()
@@ -42,6 +43,7 @@ class FoldedConv(nn.Module):
         memory_format = torch.channels_last if self.joined_axes else torch.channels_last_3d
         self.register_buffer("weight", weight.to(dtype).contiguous(memory_format=memory_format))
         self.register_buffer("bias", bias.to(dtype))
+        self.register_buffer("shift", bias.float())
         self.onednn = onednn.is_usable(dtype)
         self.packed: tuple[torch.Size, Tensor] | None = None  # a shape of images, and the weights that oneDNN packed for it
 
@@ -49,27 +51,39 @@ class FoldedConv(nn.Module):
         """(N, T, H, W, C) -> (N, T', H', W', C').
 
         Args:
-            add: (N, T', H', W', C'), added before the ReLU. The result is written to its memory.
+            add: (N, T', H', W', C'), added before the ReLU. The result may be written to its memory.
         """
-        n, t, h, w, _ = x.shape
-        if not self.joined_axes:
-            return self._public(F.conv3d, x, add, relu)
-        x = x.flatten(*self.joined_axes)
-        add = None if add is None else add.flatten(*self.joined_axes)
-        y = self._onednn(x, add, relu) if self.onednn and x.device.type == "cpu" else self._public(F.conv2d, x, add, relu)
-        return y.unflatten(0, (n, t)) if self.joined_axes == (0, 1) else y.unflatten(2, (h, w))
-
-    def _public(self, conv: Callable[..., Tensor], x: Tensor, add: Tensor | None, relu: bool) -> Tensor:
-        y = conv(x.movedim(-1, 1), self.weight, self.bias, self.stride, self.padding).movedim(1, -1).contiguous()
+        if sums_are_fused(x):
+            return sum_relu(self.convolve(x), None, self.shift, add, relu)
+        if self.joined_axes and self.onednn and as_on_cpu(x):
+            return self._onednn(x, add, relu)
+        y = self.convolve(x, self.bias)
         y = y if add is None else add.add_(y)
         return y.relu_() if relu else y
 
+    def convolve(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return the convolution alone, (N, T', H', W', C')."""
+        conv = F.conv2d if self.joined_axes else F.conv3d
+        y = conv(self._as_images(x).movedim(-1, 1), self.weight, bias, self.stride, self.padding)
+        return self._as_clips(y.movedim(1, -1).contiguous(), x.shape)
+
     def _onednn(self, x: Tensor, add: Tensor | None, relu: bool) -> Tensor:
-        images = x.movedim(-1, 1)
+        images = self._as_images(x).movedim(-1, 1)
         if self.packed is None or self.packed[0] != images.shape:
             self.packed = images.shape, onednn.pack(self.weight, images.shape, self.stride, self.padding)
-        add = None if add is None else add.movedim(-1, 1)
-        return onednn.conv(images, self.packed[1], self.bias, self.stride, self.padding, add, relu).movedim(1, -1)
+        add = None if add is None else self._as_images(add).movedim(-1, 1)
+        y = onednn.conv(images, self.packed[1], self.bias, self.stride, self.padding, add, relu)
+        return self._as_clips(y.movedim(1, -1), x.shape)
+
+    def _as_images(self, x: Tensor) -> Tensor:
+        return x.flatten(*self.joined_axes) if self.joined_axes else x
+
+    def _as_clips(self, y: Tensor, shape: torch.Size) -> Tensor:
+        """Undo `_as_images` after a convolution of an `x` of that shape."""
+        if self.joined_axes is None:
+            return y
+        first, last = self.joined_axes
+        return y.unflatten(first, shape[first : last + 1])
 
 
 def fold(conv: nn.Conv3d, bn: nn.Module | None) -> tuple[Tensor, Tensor]:

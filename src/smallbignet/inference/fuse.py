@@ -9,7 +9,10 @@ Most of a network's time is spent outside its multiply-accumulates: in pooling, 
   a window three maxima of neighbouring rows (`pooling.py`);
 - the T x 3 x 3 view keeps its single temporal position until it is added to the others;
 - on a CPU, biases, residual sums and ReLUs are part of the convolution (`onednn.py`), and some 3 x 3 convolutions are computed
-  by minimal filtering (`winograd.py`). On a GPU, and where oneDNN's are not usable, PyTorch's public operations are used.
+  by minimal filtering (`winograd.py`);
+- on a GPU, biases, sums and ReLUs are one pass over memory after the convolutions (`fused_sum.py`).
+
+Elsewhere, where neither is usable, and within `torch.compile`, PyTorch's public operations are used.
 """
 
 from __future__ import annotations
@@ -23,12 +26,14 @@ from torch import Tensor, nn
 
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.folded_conv import FoldedConv, scale_and_shift
-from smallbignet.inference.pooling import strided_max, window_max, window_mean
+from smallbignet.inference.fused_sum import sum_relu, sums_are_fused
+from smallbignet.inference.pooling import stem_max, window_max, window_mean
 from smallbignet.inference.winograd import Winograd
 from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import Pathway, SlowFast, slow_frames
 from smallbignet.models.smallbig import Bottleneck, ExtraUnit, SmallBigNet, SmallBigUnit
+from smallbignet.ops.choice import as_on_cpu
 
 # T*H*W positions of the clips that pass through the network together on a CPU: more activations would not fit its cache.
 CPU_POSITIONS = 2**19
@@ -129,17 +134,20 @@ class FusedTrunk(nn.Module):
 
     def stem_and_pool(self, x: Tensor) -> Tensor:
         """(N, T, H, W, 3) -> (N, T, H/4, W/4, C)."""
-        return strided_max(strided_max(self.stem(x, relu=True), 2), 3)
+        return stem_max(self.stem(x, relu=True))
 
 
 class FusedUnit(nn.Module):
     """A `SmallBigUnit` with the residual sum and the ReLU after it."""
+
+    shift: Tensor  # the biases of both views
 
     def __init__(self, unit: SmallBigUnit, dtype: torch.dtype):
         super().__init__()
         self.window, self.pool = unit.window, unit.pool
         self.small = FoldedConv(unit.conv, unit.bn, dtype)
         self.big = FoldedConv(unit.conv_big or unit.conv, unit.bn_big, dtype) if unit.bn_big else None
+        self.register_buffer("shift", self.small.shift + self.big.shift if self.big else None)
         self.winograd: Winograd | None = None
         if _suits_winograd(unit, dtype):
             parts = [self.small, self.big] if self.big else [self.small]
@@ -148,15 +156,17 @@ class FusedUnit(nn.Module):
             self.winograd = Winograd(weight, bias)
 
     def forward(self, x: Tensor, add: Tensor | None = None, relu: bool = False) -> Tensor:
-        """(N, T, H, W, C) -> (N, T, H', W', C'). Where `add` is given, the result is written to its memory."""
+        """(N, T, H, W, C) -> (N, T, H', W', C'). Where `add` is given, the result may be written to its memory."""
         views = [x]
         if self.window:
             big = window_max(x, self.window) if self.pool == "max" else window_mean(x, self.window)
             views = [x, big] if self.big else [x + big]  # with a single normalisation, one convolution of the sum
-        if self.winograd and relu and add is None and x.device.type == "cpu" and math.prod(x.shape[:4]) >= WINOGRAD_POSITIONS:
+        if self.winograd and relu and add is None and as_on_cpu(x) and math.prod(x.shape[:4]) >= WINOGRAD_POSITIONS:
             return self.winograd([view.flatten(0, 1) for view in views]).unflatten(0, x.shape[:2])
         if not self.big:
             return self.small(views[0], add, relu)
+        if sums_are_fused(x):
+            return sum_relu(self.small.convolve(x), self.big.convolve(big), self.shift, add, relu)
         if big.shape[1] == x.shape[1]:
             return self.big(big, self.small(x, add), relu)
         context = self.big(big)  # (N, 1, H, W, C'), the same for all frames

@@ -1,7 +1,7 @@
 """Pooling of activations whose channels are last in memory, (N, T, H, W, C), for inference.
 
 On a CPU, the maximum over a window is computed as maxima of neighbours along one axis after another, each a pass over
-contiguous memory. On a GPU, it is the pooling that training uses.
+contiguous memory. Elsewhere, and within `torch.compile`, it is the pooling that training uses.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from smallbignet.models.smallbig import pool_views
+from smallbignet.ops.choice import as_on_cpu
 from smallbignet.ops.max_pool import Window
 
 
 def window_max(x: Tensor, window: Window) -> Tensor:
     """Return the big view that `pool_views` makes by maxima, (N, T or 1, H, W, C)."""
-    return _big_view(x, window, "max").contiguous() if x.is_cuda else _max_along_axes(x, window)
+    return _max_along_axes(x, window) if as_on_cpu(x) else _big_view(x, window, "max").contiguous()
 
 
 def window_mean(x: Tensor, window: Window) -> Tensor:
@@ -25,7 +27,15 @@ def window_mean(x: Tensor, window: Window) -> Tensor:
     return _big_view(x.float(), window, "avg").to(x.dtype).contiguous()
 
 
-def strided_max(x: Tensor, axis: int) -> Tensor:
+def stem_max(x: Tensor) -> Tensor:
+    """Return the maxima over 1 x 3 x 3 windows with a stride of 2, (N, T, H/2, W/2, C)."""
+    if as_on_cpu(x):
+        return _strided_max(_strided_max(x, 2), 3)
+    images = x.flatten(0, 1).movedim(-1, 1)
+    return F.max_pool2d(images, 3, stride=2, padding=1).movedim(1, -1).contiguous().unflatten(0, x.shape[:2])
+
+
+def _strided_max(x: Tensor, axis: int) -> Tensor:
     """Return the maxima over 3 neighbours along an axis, with a stride of 2 and a padding of 1."""
     even, odd = (x.transpose(0, axis)[i::2].transpose(0, axis) for i in (0, 1))
     y = even.contiguous()

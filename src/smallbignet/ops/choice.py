@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 
 import torch
@@ -43,6 +43,16 @@ def as_on_gpu(x: Tensor) -> bool:
     return x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def as_on_cpu(x: Tensor) -> bool:
+    """Whether the implementation for CPUs applies to `x`. Not within `torch.compile`, which fuses PyTorch's own operations."""
+    return x.device.type == "cpu" and not as_on_gpu(x) and not torch.compiler.is_compiling()
+
+
 def uses_kernels(x: Tensor) -> bool:
     """Whether the Triton kernels apply to `x`."""
     return as_on_gpu(x) and HAS_TRITON and x.dtype in KERNEL_DTYPES
+
+
+def device_of(x: Tensor) -> AbstractContextManager:
+    """Return a context in which Triton launches kernels on the GPU of `x`; within `torch.compile` it does so anyway."""
+    return nullcontext() if torch.compiler.is_compiling() else torch.cuda.device_of(x)

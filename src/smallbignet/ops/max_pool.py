@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from smallbignet.ops.choice import is_plain, uses_kernels
+from smallbignet.ops.choice import device_of, is_plain, uses_kernels
 from smallbignet.ops.recompute import can_recompute
 
 Window = tuple[int | None, int, int]  # extents over T, H and W, all odd; None: all frames
@@ -36,7 +36,7 @@ def max_views(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     if is_plain():
         return x, F.max_pool3d(x, kernel, stride=1, padding=padding)
     if uses_kernels(x) and t in (None, 1, 3):
-        with torch.cuda.device_of(x):
+        with device_of(x):
             if not (torch.is_grad_enabled() and x.requires_grad):
                 return x, _pooled(x, window)
             small, big = _MaxViews.apply(x, window)

@@ -58,12 +58,12 @@ def _parameters(bn: nn.BatchNorm3d | None) -> tuple[Tensor | None, Tensor | None
 
 
 def _kernels_apply(x: Tensor, bn: nn.BatchNorm3d) -> bool:
-    """Whether the Triton kernels compute what `bn` would compute from `x`."""
+    """Whether the Triton kernels compute what `bn` would compute from `x`. `torch.compile` fuses normalisations itself."""
     usual = type(bn) is nn.BatchNorm3d and bn.training and bn.track_running_stats and bn.momentum is not None
     in_float32 = usual and bn.weight.dtype == bn.running_mean.dtype == torch.float32  # type: ignore[union-attr]
     several_values = x.numel() > x.shape[1]  # per channel; PyTorch refuses a single one
     in_format = uses_kernels(x) and x.is_contiguous(memory_format=torch.channels_last_3d)
-    return in_format and in_float32 and several_values and torch.is_grad_enabled()
+    return in_format and in_float32 and several_values and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 class _Repeat(torch.autograd.Function):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 ROWS, CHANNELS = 32, 64  # in a block
 PROGRAMS = 1024  # the largest number of partial results
 PARTS, FEW_CHANNELS = 64, 16  # in a block of partial results
-Coefficients = tuple[Tensor, Tensor | None, Tensor]  # factor, factor_big and shift, (C,) in float32
+Coefficients = tuple[Tensor | None, Tensor | None, Tensor]  # factor, factor_big and shift, (C,); a factor of None is 1
 Statistics = tuple[Tensor, Tensor]  # mean and 1 / standard deviation of a normalisation's input, (C,) in float32
 
 
@@ -155,7 +155,10 @@ def _common(big, inside, used, factor_big, shift, channel, exists):
     """Return the part that all frames of a column share: `factor_big * big + shift`."""
     common = _load(shift, channel, exists)[None, :]
     if big is not None:
-        common += _load(big, inside, used) * _load(factor_big, channel, exists)[None, :]
+        value = _load(big, inside, used)
+        if factor_big is not None:
+            value *= _load(factor_big, channel, exists)[None, :]
+        common += value
     return common
 
 
@@ -247,11 +250,13 @@ def _apply(
     RELU: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     channel, exists, inside, first, used = _place(tl.program_id(0) * ROWS, columns, frames, size, c, ROWS, CHANNELS)
-    scale = _load(factor, channel, exists)[None, :]
     common = _common(big, inside, used, factor_big, shift, channel, exists)
     for frame in range(frames):
         there = first + frame * size * c
-        out = _load(x, there, used) * scale + common
+        out = _load(x, there, used)
+        if factor is not None:
+            out *= _load(factor, channel, exists)[None, :]
+        out += common
         if shortcut is not None:
             out += _load(shortcut, there, used)
         if RELU:

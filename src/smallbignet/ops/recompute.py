@@ -28,13 +28,17 @@ from torch import Tensor
 
 
 def recompute() -> AbstractContextManager:
-    """Return a context for a forward pass whose backward pass computes again what `can_recompute` has marked."""
+    """Return a context for a forward pass whose backward pass computes again what `can_recompute` has marked.
+
+    It is not for a network that `torch.compile` compiled, which decides itself what is computed again.
+    """
     return torch.autograd.graph.saved_tensors_hooks(_pack, _unpack)
 
 
 def can_recompute(y: Tensor, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """Mark `y` as the result of `function(*inputs)`, which must be cheap, and return it. The module's text has the rules."""
-    y.recipe = _Recipe(function, inputs)  # type: ignore[attr-defined]
+    if not torch.compiler.is_compiling():
+        y.recipe = _Recipe(function, inputs)  # type: ignore[attr-defined]
     return y
 
 
