@@ -88,9 +88,7 @@ class FusedNetwork(VideoNetwork):
 
 
 def _clips_per_pass(x: Tensor) -> int:
-    if x.device.type != "cpu":
-        return len(x)
-    return max(CPU_POSITIONS // math.prod(x.shape[1:4]), 1)
+    return max(CPU_POSITIONS // math.prod(x.shape[1:4]), 1) if as_on_cpu(x) else len(x)
 
 
 class FusedSmallBigNet(FusedNetwork):
