@@ -2,51 +2,54 @@
 
     python experiments/gpu.py [--minutes 8] [--out DIR] [--stages STAGE ...]        (or: make gpu)
 
-Stages, the most worth first, each with a share of the time: tests; training steps; answers; steps equal to the CPU's; a short
-training; decoding. Each thing that is measured runs in a process of its own, which may crash, hang or run out of memory alone;
-the next one starts up meanwhile, and torch.compile has been at work since the beginning. After each, DIR/results.json and the
-table in DIR/report.md are written; what they hold of the same GPU is kept when the program runs again. --dry-run goes through
-all of it on a CPU in tiny sizes.
+First comes what is not timed, all at once: tests, and steps compared with the CPU's; torch.compile starts on its work. Then
+come the figures, the most worth first, and nothing else uses the GPU while one is taken: compilers that are not done are
+stopped meanwhile. Last come a short training and decoding. After each piece DIR/results.json and the table in DIR/report.md are
+written. A piece that fails or takes too long costs only itself. What is done already, on the same GPU with the same PyTorch, is
+kept when the program runs again. --dry-run goes through all of it on a CPU in tiny sizes.
 
-Works offline with PyTorch and Triton, torchvision, Accelerate, pytest, and the rest of this package's requirements; of those a
-machine made for PyTorch lacks av, jsonargparse and docstring-parser (36 MB of wheels) most likely.
+Works offline with PyTorch and Triton, torchvision, Accelerate, pytest, and the other requirements of this package. A machine
+made for PyTorch most likely lacks av, jsonargparse and docstring-parser of those (36 MB of wheels).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
-from queue import Empty, Queue
-from signal import SIGKILL, SIGTERM, signal
+from queue import Empty
+from signal import SIGCONT, SIGSTOP, SIGTERM, signal
 from tempfile import TemporaryDirectory
-from threading import Thread
-from typing import Any, TextIO
+from threading import Lock
+from typing import Any
 
-ROOT = Path(__file__).parents[1]
-STAGES = {"tests": 80, "training": 110, "inference": 50, "equality": 30, "learning": 20, "decoding": 10}  # seconds of 300
-LOG_BYTES = 2**20  # of a piece's log
-# Of each process, where not set otherwise: several compile beside each other.
-ENVIRONMENT = {"OMP_NUM_THREADS": "4", "TORCHINDUCTOR_COMPILE_THREADS": "4", "PYTHONUNBUFFERED": "1"}
+from gpu_stages.report import report
+from gpu_stages.worker import Worker
+
+STAGES = ("tests", "equality", "training", "inference", "learning", "decoding")
+MODULES = tuple(f"gpu_stages.{name}" for name in ("training", "inference", "equality", "learning", "feeding"))
+FIRST_SHARE = 0.3  # of the time, at most, for what comes before the figures
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What a process of its own measures.
+    """One thing that is measured or checked.
 
     Attributes:
-        function: module and name of a generator in `gpu_stages`; its first item says that it is ready, and what follows comes
-            when it has the GPU alone: figures to add to the piece's.
-        limit: seconds, counted from when its turn comes.
-        ahead: it gets ready, which takes long, from the beginning.
-        aside: it needs no GPU, and runs from the beginning.
+        function: module and name of a function of (turn, scale, *arguments), which tells its `Turn` what it finds.
+        limit: seconds.
+        line: pieces of the same line run one after the other in one process.
+        alone: nothing else runs meanwhile, because times are taken.
+        ahead: it has a process of its own, which gets ready from the beginning on, and then waits for its turn.
         in_dry_run: whether a dry run has it; one of those that are alike is enough.
     """
 
@@ -55,8 +58,9 @@ class Piece:
     function: str
     arguments: tuple[Any, ...] = ()
     limit: float = 30
+    line: str = "eager"
+    alone: bool = True
     ahead: bool = False
-    aside: bool = False
     in_dry_run: bool = True
 
     @property
@@ -64,222 +68,238 @@ class Piece:
         return f"{self.stage}: {self.name}"
 
 
-def _training(name: str, *arguments: Any, limit: float = 30, **options: Any) -> Piece:
-    return Piece("training", name, "training:steps", arguments, limit, **options)
+def _check(name: str, line: str = "equality", **options: Any) -> Piece:
+    return Piece("equality", name, "gpu_stages.equality:step", (name,), 60, line, alone=False, **options)
 
 
-def _inference(name: str, *arguments: Any, **options: Any) -> Piece:
-    return Piece("inference", name, "inference:answers", arguments, **options)
+def _training(name: str, model: str, form: str, **options: Any) -> Piece:
+    return Piece("training", name, "gpu_stages.training:steps", (model, form), **options)
+
+
+def _inference(name: str, form: str, precisions: int, **options: Any) -> Piece:
+    return Piece("inference", name, "gpu_stages.inference:answers", (form, precisions), **options)
+
+
+def _compiled(stage: str, name: str, form: str, **options: Any) -> Piece:
+    function = {"training": "gpu_stages.training:compiled_steps", "inference": "gpu_stages.inference:compiled_answers"}[stage]
+    return Piece(stage, f"{name} compiled", function, (form,), 90, f"{stage} {name} compiled", ahead=True, **options)
 
 
 PIECES = [
-    Piece("tests", "pytest -m gpu", "checks:tests", limit=80),
-    Piece("training", "ceilings", "training:ceilings", limit=30),
-    _training("plain", "", "plain", limit=45, in_dry_run=False),
-    _training("ours", "", "fused", limit=45),
-    _training("channels_last", "", "channels_last", in_dry_run=False),
-    _training("ours compiled", "", "fused", True, ahead=True),
-    _training("plain compiled", "", "plain", True, ahead=True, in_dry_run=False),
-    _training("channels_last compiled", "", "channels_last", True, ahead=True, in_dry_run=False),
-    _training("slowonly_r50", "slowonly_r50", "fused", limit=15, in_dry_run=False),
-    _training("slowfast_r50", "slowfast_r50", "fused", limit=15, in_dry_run=False),
-    _training("s3d", "s3d", "channels_last", limit=15, in_dry_run=False),
-    _training("mvit_v2_s", "mvit_v2_s", "channels_last", limit=15, in_dry_run=False),
-    _inference("ours", "fused"),
-    _inference("ours compiled", "fused", True, ahead=True, in_dry_run=False),
-    _inference("plain", "plain", in_dry_run=False),
-    _inference("channels_last compiled", "channels_last", True, ahead=True, in_dry_run=False),
-    _inference("channels_last", "channels_last", in_dry_run=False),
-    Piece("equality", "fp16", "equality:step", ("fp16",), in_dry_run=False),
-    Piece("equality", "FSDP", "equality:step", ("FSDP",), in_dry_run=False),
-    Piece("equality", "checkpointing", "equality:step", ("checkpointing",)),
-    Piece("equality", "fp32", "equality:step", ("fp32",), in_dry_run=False),
-    Piece("equality", "bf16", "equality:step", ("bf16",), in_dry_run=False),
-    Piece("learning", "GPU", "learning:curve", ("cuda",), in_dry_run=False),
-    Piece("learning", "CPU", "learning:curve", ("cpu",), aside=True),
-    Piece("decoding", "a core", "feeding:decoded"),
+    Piece("tests", "pytest -m gpu", "gpu_stages.checks:tests", limit=75, line="tests", alone=False),
+    _check("fp32", in_dry_run=False),
+    _check("fp16", in_dry_run=False),
+    _check("bf16", in_dry_run=False),
+    _check("checkpointing"),
+    _check("FSDP", line="FSDP", in_dry_run=False),
+    Piece("training", "floors", "gpu_stages.training:floors", limit=60, line="floors", alone=False),
+    Piece("training", "ceilings", "gpu_stages.training:ceilings"),
+    _training("plain", "", "plain", limit=50, in_dry_run=False),
+    _training("channels_last", "", "channels_last", limit=40, in_dry_run=False),
+    _training("ours", "", "fused", limit=50),
+    _inference("ours", "fused", 4, limit=50),
+    _inference("channels_last", "channels_last", 1, in_dry_run=False),
+    _inference("plain", "plain", 1, in_dry_run=False),
+    _compiled("inference", "ours", "fused", in_dry_run=False),
+    _compiled("training", "ours", "fused"),
+    _compiled("training", "channels_last", "channels_last", in_dry_run=False),
+    _compiled("inference", "channels_last", "channels_last", in_dry_run=False),
+    _compiled("training", "plain", "plain", in_dry_run=False),
+    Piece("training", "operations", "gpu_stages.training:operations"),
+    _training("slowonly_r50", "slowonly_r50", "fused", line="others", in_dry_run=False),
+    _training("slowfast_r50", "slowfast_r50", "fused", line="others", in_dry_run=False),
+    _training("s3d", "s3d", "channels_last", line="others", in_dry_run=False),
+    _training("mvit_v2_s", "mvit_v2_s", "channels_last", line="others", in_dry_run=False),
+    Piece("learning", "GPU", "gpu_stages.learning:curve", ("cuda",), 120, "learning GPU", alone=False, in_dry_run=False),
+    Piece("learning", "CPU", "gpu_stages.learning:curve", ("cpu",), 120, "learning CPU", alone=False),
+    Piece("decoding", "a core", "gpu_stages.feeding:decoded", limit=60, line="decoding", alone=False),
 ]
 
 
-class Worker:
-    """The process of a piece."""
-
-    def __init__(self, piece: Piece, dry_run: bool, folder: Path):
-        self.piece, self.ready = piece, False
-        self.log = folder / f"{piece.key}.log"
-        command = [sys.executable, __file__, "--piece", piece.key] + ["--dry-run"] * dry_run
-        paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment,
-                start_new_session=True,  # so that its own processes end with it
-            )
-        self.rows: Queue[dict | None] = Queue()
-        Thread(target=self._listen, daemon=True).start()
-        if piece.aside:
-            self.go()
-
-    def _listen(self) -> None:
-        for line in self.process.stdout or ():
-            self.rows.put(json.loads(line))
-            self.ready = True
-        self.rows.put(None)
-
-    def go(self) -> None:
-        """Its turn has come."""
-        try:
-            print(file=self.process.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # it has ended, and its rows end
-
-    def next(self, until: float) -> dict | None:
-        """What it has found next; None when it has ended. Raises Empty when the time is over."""
-        return self.rows.get(timeout=max(until - time.monotonic(), 0.001))
-
-    def end(self) -> None:
-        try:
-            os.killpg(self.process.pid, SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
-
-    def said(self) -> str:
-        """The end of its log."""
-        return self.log.read_text(errors="replace")[-LOG_BYTES:]
+def dry(pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces of a dry run: few, and those that don't get ready ahead are in one process, one after the other."""
+    mine = [piece for piece in pieces if piece.in_dry_run]
+    return [piece if piece.ahead else replace(piece, line="dry", alone=True) for piece in mine]
 
 
 class Run:
-    """All pieces, one after the other, and what they found."""
+    """All pieces, and what they found.
 
-    def __init__(self, minutes: float, out: Path, stages: list[str], dry_run: bool, folder: Path):
-        self.out, self.dry_run, self.folder, self.seconds = out, dry_run, folder, 60 * minutes
+    Args:
+        pieces: in their order; neighbours that are not `alone` run at once.
+        modules: that every process imports while it waits.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], seconds: float, out: Path, dry_run: bool, folder: Path, modules=MODULES):
+        self.pieces, self.seconds, self.out = pieces, seconds, out
+        self.new_worker = lambda: Worker(folder, modules, dry_run)
         out.mkdir(parents=True, exist_ok=True)
         self.results: dict[str, Any] = {"where": where(dry_run), "pieces": {}}
         before = json.loads(self.file.read_text()) if self.file.exists() else {}
         if before.get("where") == self.results["where"]:
             self.results = before
         found = self.results["pieces"]
-        self.left = [
-            piece
-            for piece in PIECES
-            if piece.stage in stages and (piece.in_dry_run or not dry_run) and found.get(piece.key, {}).get("state") != "done"
-        ]
-        self.workers: dict[Piece, Worker] = {}
+        self.left = [piece for piece in pieces if found.get(piece.key, {}).get("state") != "done"]
+        self.workers: dict[str, Worker] = {}  # by line
+        self.spare: Worker | None = None
+        self.started = time.monotonic()
+        self.end = self.started + seconds
+        self.lock = Lock()
 
     @property
     def file(self) -> Path:
         return self.out / "results.json"
 
     def run(self) -> None:
-        """Goes through the pieces until they or the minutes end."""
-        end = time.monotonic()
+        """Goes through the pieces until they or the time end."""
         try:
             for piece in self.left:
-                if piece.ahead or piece.aside:
-                    self._start(piece)
-            for stage, share in STAGES.items():
-                end += share * self.seconds / sum(STAGES.values())  # what an earlier stage didn't take is this one's
-                self._run_stage(stage, end)
+                if piece.ahead and time.monotonic() < self.end:
+                    self._worker(piece).ask(piece.function, piece.arguments)
+            for alone, group in groupby(self.left, key=lambda piece: piece.alone):
+                if alone:
+                    for piece in group:
+                        self._run_alone(piece)
+                else:
+                    self._run_at_once(list(group))
         finally:
-            for worker in self.workers.values():
+            self.close()
+
+    def close(self) -> None:
+        """Ends all processes; nothing is started after that."""
+        self.end = 0.0
+        for worker in [*self.workers.values(), *filter(None, [self.spare])]:
+            worker.end()
+
+    def _run_at_once(self, pieces: list[Piece]) -> None:
+        """Runs pieces that are not timed, each line in a process of its own."""
+        is_first = pieces[0] == self.left[0]
+        end = min(self.end, time.monotonic() + FIRST_SHARE * self.seconds) if is_first else self.end
+        self._signal_those_ahead(SIGCONT)
+        lines: dict[str, list[Piece]] = {}
+        for piece in pieces:
+            lines.setdefault(piece.line, []).append(piece)
+        if time.monotonic() < end:
+            for first_piece, *_ in lines.values():
+                self._worker(first_piece)
+            self._keep_a_spare(pieces[-1])
+        with ThreadPoolExecutor(len(lines)) as pool:
+            list(pool.map(lambda line: [self._follow(piece, end) for piece in line], lines.values()))
+
+    def _run_alone(self, piece: Piece) -> None:
+        if time.monotonic() < self.end:
+            worker = self._worker(piece)
+            self._keep_a_spare(piece)
+            if piece.ahead:
+                self._signal_those_ahead(SIGCONT)
+                worker.ready.wait(min(self.end - time.monotonic(), piece.limit))
+        self._signal_those_ahead(SIGSTOP)
+        self._follow(piece, self.end)
+
+    def _keep_a_spare(self, piece: Piece) -> None:
+        """Starts a process for whoever needs one after a piece, so that nobody waits for its imports."""
+        if self.spare is None and any(other.line not in self.workers for other in self._after(piece)):
+            self.spare = self.new_worker()
+
+    def _signal_those_ahead(self, number: int) -> None:
+        """Stops or continues the processes that are not ready yet."""
+        for line in {piece.line for piece in self.left if piece.ahead}:
+            if (worker := self.workers.get(line)) and not worker.ready.is_set():
+                worker.signal(number)
+
+    def _worker(self, piece: Piece) -> Worker:
+        """Return the process of a piece's line: a new one where there is none, or where the last one ended."""
+        with self.lock:
+            worker = self.workers.get(piece.line)
+            if worker is None or worker.ended:
+                worker, self.spare = self.spare or self.new_worker(), None
+                self.workers[piece.line] = worker
+        return worker
+
+    def _follow(self, piece: Piece, end: float) -> None:
+        """Runs a piece and keeps what it finds before its time is over."""
+        began = time.monotonic()
+        result: dict[str, Any] = {"state": "no time"}
+        if began < end:
+            worker = self._worker(piece)
+            before = worker.said_so_far()
+            result = self._found(piece, worker, min(end, began + piece.limit))
+            result |= {"began": round(began - self.started, 1), "seconds": round(time.monotonic() - began, 1)}
+            if result["state"] != "done" or not any(other.line == piece.line for other in self._after(piece)):
                 worker.end()
+            self._log(piece, result, worker.said(before))
+        self._keep(piece, result)
 
-    def _run_stage(self, stage: str, end: float) -> None:
-        while mine := [piece for piece in self.left if piece.stage == stage]:
-            piece = next((piece for piece in mine if not piece.ahead or self.workers[piece].ready), mine[0])
-            self.left.remove(piece)
-            if time.monotonic() >= end:
-                result: dict[str, Any] = {"state": "no time"}
-            else:
-                worker = self._start(piece)
-                for following in [one for one in self.left if not one.ahead][:1]:
-                    self._start(following)
-                result = self._follow(worker, min(end, time.monotonic() + piece.limit))
-            self._keep(piece, result)
+    def _after(self, piece: Piece) -> list[Piece]:
+        return self.left[self.left.index(piece) + 1 :]
 
-    def _start(self, piece: Piece) -> Worker:
-        if piece not in self.workers:
-            self.workers[piece] = Worker(piece, self.dry_run, self.folder)
-        return self.workers[piece]
-
-    def _follow(self, worker: Worker, until: float) -> dict[str, Any]:
-        """What a piece finds before its time is over."""
-        started = time.monotonic()
-        result: dict[str, Any] = {"state": "running"}
+    def _found(self, piece: Piece, worker: Worker, end: float) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if not piece.ahead:
+            worker.ask(piece.function, piece.arguments)
+        elif not worker.ready.is_set():
+            return {"state": f"not ready after {time.monotonic() - self.started:.0f} s"}
+        else:
+            worker.go()
+        began = time.monotonic()
         try:
-            if (row := worker.next(until)) is not None:
-                worker.go()
-                others = [one.piece.key for one in self.workers.values() if one.piece.ahead and not one.ready]
-                result |= {"others_compiling": others} if others and worker.piece.stage != "tests" else {}
-            while row is not None:
-                result |= row
-                row = worker.next(until)
-            code = worker.process.wait()
-            lines = worker.said().strip().splitlines() or ["no word"]
-            result["state"] = "done" if code == 0 else f"failed ({code}): {lines[-1][:300]}"
+            while (row := worker.next(end)) is not None:
+                if "error" in row:
+                    return found | {"state": f"failed: {row['error']}"}
+                if "end" in row:
+                    return found | {"state": "done"}
+                found |= row
         except Empty:
-            result["state"] = f"stopped after {time.monotonic() - started:.0f} s"
-        worker.end()
-        return result | {"seconds": round(time.monotonic() - started, 1)}
+            return found | {"state": f"stopped after {time.monotonic() - began:.0f} s"}
+        return found | {"state": f"its process ended ({worker.process.wait()})"}
 
     def _keep(self, piece: Piece, result: dict[str, Any]) -> None:
-        """Writes what is known so far, and what the piece's process said."""
-        from gpu_stages.report import report
+        """Writes what is known so far."""
+        with self.lock:
+            found = self.results["pieces"] | {piece.key: result}
+            self.results["pieces"] = {each.key: found[each.key] for each in self.pieces if each.key in found}
+            self.file.write_text(json.dumps(self.results, indent=1) + "\n")
+            (self.out / "report.md").write_text(report(self.results))
+            print(f"{time.monotonic() - self.started:4.0f} s {piece.key}: {result['state']}", file=sys.stderr, flush=True)
 
-        self.results["pieces"][piece.key] = result
-        self.file.write_text(json.dumps(self.results, indent=1) + "\n")
-        (self.out / "report.md").write_text(report(self.results))
-        print(f"{piece.key}: {result['state']}", file=sys.stderr, flush=True)
-        if worker := self.workers.get(piece):
-            with open(self.out / "log.txt", "a") as log:
-                log.write(f"\n===== {piece.key}: {result['state']}\n{worker.said()}")
+    def _log(self, piece: Piece, result: dict[str, Any], said: str) -> None:
+        with self.lock, open(self.out / "log.txt", "a") as log:
+            log.write(f"\n===== {piece.key}: {result['state']}\n{said}")
 
 
 def where(dry_run: bool) -> dict[str, str]:
-    """Machine and versions; figures of another machine are not kept."""
-    import torch
-
-    if not dry_run and not torch.cuda.is_available():
-        sys.exit("there is no CUDA device here; --dry-run goes through all of it on a CPU")
-    device = "a CPU, dry run" if dry_run else torch.cuda.get_device_name()
-    return {"device": device, "torch": torch.__version__, "Python": platform.python_version()}
-
-
-def run_piece(key: str, dry_run: bool) -> None:
-    """In a piece's process: one line of JSON on standard output for each item, all that is printed on standard error."""
-    answers: TextIO = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    piece = next(piece for piece in PIECES if piece.key == key)
-    from gpu_stages.scale import DRY_RUN, GPU
-
-    module, name = piece.function.split(":")
-    rows = getattr(import_module(f"gpu_stages.{module}"), name)(DRY_RUN if dry_run else GPU, *piece.arguments)
-    for number, row in enumerate(rows):
-        print(json.dumps(row), file=answers, flush=True)
-        if number == 0:
-            sys.stdin.readline()
+    """Machine and versions; figures of others are not kept."""
+    versions = {"torch": version("torch"), "Python": platform.python_version()}
+    if dry_run:
+        return {"device": "a CPU, dry run"} | versions
+    try:
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        names = []
+    if not names:
+        sys.exit("there is no CUDA device here (nvidia-smi names none); --dry-run goes through all of it on a CPU")
+    return {"device": names[0]} | versions
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"))
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), metavar="STAGE", help=", ".join(STAGES))
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--dry-run", action="store_true", help="on a CPU in tiny sizes")
-    parser.add_argument("--piece", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.piece:
-        run_piece(args.piece, args.dry_run)
-        return
-    signal(SIGTERM, lambda *_: sys.exit(1))  # which ends the processes, too
+    pieces = dry(PIECES) if args.dry_run else PIECES
+    pieces = [piece for piece in pieces if piece.stage in args.stages]
     with TemporaryDirectory() as folder:
-        Run(args.minutes, args.out, args.stages, args.dry_run, Path(folder)).run()
+        run = Run(pieces, 60 * args.minutes, args.out, args.dry_run, Path(folder))
+
+        def stop(*_: object) -> None:
+            run.close()
+            sys.exit(1)
+
+        signal(SIGTERM, stop)
+        run.run()
     print((args.out / "report.md").read_text())
 
 

@@ -3,46 +3,53 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from gpu_stages.scale import Scale
+from gpu_stages.worker import Turn
 
 ROOT = Path(__file__).parents[2]
-PROCESSES, A_TEST = 8, 60  # at once; seconds
-WORDS = "PASSED|FAILED|ERROR|SKIPPED|XFAIL"
-OUTCOME = re.compile(rf"\b({WORDS}) (tests/.*)|(tests/.*) ({WORDS})\b")  # with pytest-xdist, and without
-REASON = re.compile(r"(?:FAILED|ERROR) (tests/\S.*)")
+A_TEST = 60  # seconds
+CORES_FOR_OTHERS = 6  # which compile meanwhile
+SLOWEST = 5
 
 
-def tests(scale: Scale) -> Iterator[dict[str, Any]]:
-    """Counts of passed, failed and skipped tests, and those that failed with their reasons, as far as they have run."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "--tb=short", "-p", "no:cacheprovider"]
-    command += ["-n", str(min(PROCESSES, os.cpu_count() or 1))] if find_spec("xdist") and scale.on_gpu else []
-    command += [f"--timeout={A_TEST}"] if find_spec("pytest_timeout") else []
-    command += [] if scale.on_gpu else ["tests/ops"]
-    yield {}
-    counts, failed, over = Counter(), {}, False
-    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for line in running.stdout:
-        sys.stderr.write(line)
-        over = over or "short test summary" in line
-        if over and (match := REASON.match(line)):
-            name, _, reason = match[1].partition(" - ")
-            failed[name] = reason.strip()[:200]
-        elif not over and "%]" in line and (match := OUTCOME.search(line)):
-            outcome, name = match[1] or match[4], (match[2] or match[3]).strip()
-            counts[outcome.lower()] += 1
-            if outcome in ("FAILED", "ERROR"):
-                failed.setdefault(name, "")
-        else:
-            continue
-        yield {"counts": dict(counts), "failed": failed}
-    if running.wait() not in (0, 5):
-        raise RuntimeError(f"{len(failed)} failed")
+class Reports:
+    """A plugin of pytest that tells each result as it comes: a run that is stopped has told why tests failed."""
+
+    def __init__(self, turn: Turn):
+        self.turn = turn
+        self.counts: Counter[str] = Counter()
+        self.failed: dict[str, str] = {}
+        self.seconds: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+        if report.when != "call" and report.passed:  # what is before and after a test only counts if it fails or skips it
+            return
+        self.counts[report.outcome] += 1
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            reason = f"{Path(crash.path).name}:{crash.lineno}: {crash.message}" if crash else report.longreprtext
+            self.failed[report.nodeid] = " ".join(reason.split())[:300]
+        slowest = [(name, round(seconds, 1)) for name, seconds in self.seconds.most_common(SLOWEST)]
+        self.turn.tell({"counts": dict(self.counts), "failed": self.failed, "slowest": slowest})
+
+
+def tests(turn: Turn, scale: Scale) -> None:
+    """Tell the counts of passed, failed and skipped tests, the reasons, and the slowest ones."""
+    os.chdir(ROOT)
+    words = ["-m", "gpu", "-v", "--tb=short", "-p", "no:cacheprovider"]
+    if scale.on_gpu and find_spec("xdist"):
+        words += ["-n", str(max((os.cpu_count() or 1) - CORES_FOR_OTHERS, 1))]
+    if find_spec("pytest_timeout"):
+        words += [f"--timeout={A_TEST}"]
+    # The longest tests come first.
+    words += ["tests/training", "tests/inference", "tests/ops"] if scale.on_gpu else ["tests/ops"]
+    reports = Reports(turn)
+    if pytest.main(words, plugins=[reports]) not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise RuntimeError(f"{len(reports.failed)} tests failed")

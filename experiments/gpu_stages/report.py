@@ -1,4 +1,4 @@
-"""The table of what was found, with the aims beside it."""
+"""The table of what was found, and the aims."""
 
 from __future__ import annotations
 
@@ -6,35 +6,34 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from smallbignet.timing.floors import Floor
-
 FASTER, FASTER_THAN_BEST, LEANER = 2.5, 1.5, 0.5  # ours beside plain eager, beside plain's best form; memory beside plain's
 OVER_FLOOR, LATENCY = 1.5, 4.0  # of a batch of answers; milliseconds of one
 PLAIN = ("plain", "channels_last", "plain compiled", "channels_last compiled")
 OURS = ("ours", "ours compiled")
 NAMED = 20  # failed tests; the log has all
+TAKEN = ("began", "seconds")  # of every piece
 Pieces = dict[str, dict[str, Any]]
 
 
 def report(results: dict[str, Any]) -> str:
-    """Markdown: a row for each thing measured, below it the aims, the operations that take longest, the tests that failed."""
+    """Return Markdown: a row for each piece, the aims, the operations that take longest, and the tests that failed."""
     pieces: Pieces = results["pieces"]
     lines = [", ".join(results["where"].values()), "", "| stage | what | found | state |", "|---|---|---|---|"]
     for key, found in pieces.items():
         stage, name = key.split(": ", 1)
-        state = found["state"] + (", others compiled meanwhile" if "others_compiling" in found else "")
-        lines += [f"| {stage} | {name} | {text} | {state} |" for text in ROWS[stage](name, found, pieces) or [""]]
+        lines += [f"| {stage} | {name} | {text} | {found['state']} |" for text in ROWS[stage](name, found, pieces) or [""]]
     lines += ["", "| aim | reached | aimed at |", "|---|---|---|"]
     lines += [f"| {what} | {reached} | {aim} |" for what, reached, aim in aims(pieces)]
     lines += ["", *longest(pieces), ""]
     for name, reason in list(pieces.get("tests: pytest -m gpu", {}).get("failed", {}).items())[:NAMED]:
-        lines.append(f"failed: {name}: {reason[:120]}")
+        lines.append(f"failed: {name}: {reason}")
     return "\n".join(lines) + "\n"
 
 
 def _tests(name: str, found: dict[str, Any], pieces: Pieces) -> list[str]:
     counts = found.get("counts", {})
-    return [", ".join(f"{count} {outcome}" for outcome, count in counts.items())]
+    slowest = ", ".join(f"{name.rpartition('::')[2]} {seconds} s" for name, seconds in found.get("slowest", []))
+    return [", ".join(f"{count} {outcome}" for outcome, count in counts.items()) + (f"; slowest: {slowest}" if slowest else "")]
 
 
 def _training(name: str, found: dict[str, Any], pieces: Pieces) -> list[str]:
@@ -42,14 +41,21 @@ def _training(name: str, found: dict[str, Any], pieces: Pieces) -> list[str]:
         rates = ", ".join(f"{rate:.0f} in {precision}" for precision, rate in found["tflops"].items())
         return [f"copy {found['copy_gb_per_second']} GB/s; TFLOP/s: {rates}"]
     texts = []
-    for figures in (found, found.get("largest", {})):
-        if "clips_per_second" in figures:
-            middle, low, high = figures["clips_per_second"]
-            memory = f", {figures['mb_a_clip']} MB a clip" if "mb_a_clip" in figures else ""
-            over = times_floor(middle, name, "bf16", pieces, passes=3)
-            texts.append(f"{figures['batch']} clips: {middle:.1f} clips/s ({low:.1f} to {high:.1f}){memory}{over}")
-    texts += [f"keeps {found['kept_mb']} MB a clip"] if "kept_mb" in found else []
+    for kind, figures in sets_of_figures(found):
+        middle, low, high = figures["clips_per_second"]
+        memory = f", {figures['mb_a_clip']} MB a clip" if "mb_a_clip" in figures else ""
+        over = times_floor(middle, name, "bf16", pieces, passes=3)
+        texts.append(f"{figures['batch']} clips{kind}: {middle:.1f} clips/s ({low:.1f} to {high:.1f}){memory}{over}")
+    texts += [f"{found['fits']} clips fit"] if "fits" in found else []
+    texts += [f"{found['graph_breaks']} graph breaks"] if "graph_breaks" in found else []
     return ["; ".join(texts)]
+
+
+def sets_of_figures(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what was measured of a training, each with what is particular about it."""
+    for kind, figures in (("", found), ("", found.get("larger", {})), (", CUDA graph", found.get("graph", {}))):
+        if "clips_per_second" in figures:
+            yield kind, figures
 
 
 def _inference(name: str, found: dict[str, Any], pieces: Pieces) -> list[str]:
@@ -68,7 +74,12 @@ def _inference(name: str, found: dict[str, Any], pieces: Pieces) -> list[str]:
 
 
 def _equality(name: str, found: dict[str, Any], pieces: Pieces) -> list[str]:
-    return [f"{found['difference']:.1e} from the CPU's, bound {found['bound']:.0e}"] if "difference" in found else []
+    texts = []
+    if "difference" in found:
+        word = "" if found["difference"] <= found["bound"] else ": TOO FAR"
+        texts.append(f"{found['difference']:.1e} from the CPU's, bound {found['bound']:.1e}{word}")
+    texts += [f"plain PyTorch's {found['plain']:.1e}"] if "plain" in found else []
+    return ["; ".join(texts)]
 
 
 def _learning(name: str, found: dict[str, Any], pieces: Pieces) -> list[str]:
@@ -79,12 +90,13 @@ def _learning(name: str, found: dict[str, Any], pieces: Pieces) -> list[str]:
 
 
 def _decoding(name: str, found: dict[str, Any], pieces: Pieces) -> list[str]:
-    rates = {name: rate for name, rate in found.items() if isinstance(rate, float) and name != "seconds"}
+    rates = {name: rate for name, rate in found.items() if isinstance(rate, float) and name not in TAKEN}
     wanted = max((best(pieces, f"training: {form}") for form in OURS), default=0)
     text = []
     for name, rate in rates.items():
         text.append(f"{name}: {rate:.0f} clips/s" + (f", {math.ceil(wanted / rate)} cores feed {wanted:.0f}" if wanted else ""))
-    return ["; ".join([*text, f"{found['cores']} cores here"])] if text else []
+    text += [f"{found['cores']} cores here"] if "cores" in found else []
+    return ["; ".join(text)]
 
 
 ROWS: dict[str, Callable[[str, dict[str, Any], Pieces], list[str]]] = {
@@ -98,20 +110,21 @@ ROWS: dict[str, Callable[[str, dict[str, Any], Pieces], list[str]]] = {
 
 
 def floor_seconds(model: str, precision: str, pieces: Pieces, passes: int) -> tuple[float, float]:
-    """Of a clip: the least that the machine could take, and of it what memory alone takes; (0, 0) where it isn't known."""
-    found = pieces.get("training: ceilings", {})
-    if precision not in found.get("seconds_a_mac", {}):
+    """Return the least seconds that a clip could take, and those that memory alone takes; (0, 0) where that is not known.
+
+    These are `smallbignet.timing.floors.Floor`'s. This file does without PyTorch, whose import takes seconds.
+    """
+    found, floors = pieces.get("training: ceilings", {}), pieces.get("training: floors", {}).get("floors", {})
+    if precision not in found.get("seconds_a_mac", {}) or not floors:
         return 0, 0
-    counted = found["floors"].get(model) or next(iter(found["floors"].values()))  # which are our network's
-    half, byte = precision in ("bf16", "fp16"), found["seconds_a_byte"]
-    kind = "best convolution bf16" if half else "best convolution"
-    floor = Floor(passes * counted["macs"], passes * counted["elements"])
-    least = floor.seconds({kind: found["seconds_a_mac"][precision], "copy": byte}, half)
-    return least, floor.elements * (2 if half else 4) * byte
+    counted = floors.get(model) or next(iter(floors.values()))  # which are our network's
+    size = 2 if precision in ("bf16", "fp16") else 4
+    memory = passes * counted["elements"] * size * found["seconds_a_byte"]
+    return max(memory, passes * counted["macs"] * found["seconds_a_mac"][precision]), memory
 
 
 def times_floor(rate: float, name: str, precision: str, pieces: Pieces, passes: int) -> str:
-    """How a rate in clips a second stands to the floor, in words."""
+    """Say how many times as long as the least possible a rate in clips per second means."""
     if name == "mvit_v2_s":  # convolutions are the least of it
         return ""
     least, memory = floor_seconds(name, precision, pieces, passes)
@@ -119,14 +132,12 @@ def times_floor(rate: float, name: str, precision: str, pieces: Pieces, passes: 
 
 
 def best(pieces: Pieces, key: str) -> float:
-    """The most clips a second of a piece, at either batch; 0 where there are none."""
-    found = pieces.get(key, {})
-    both = [figures["clips_per_second"][0] for figures in (found, found.get("largest", {})) if "clips_per_second" in figures]
-    return max(both, default=0)
+    """Return the most clips per second of a training; 0 where there are none."""
+    return max((figures["clips_per_second"][0] for _, figures in sets_of_figures(pieces.get(key, {}))), default=0)
 
 
 def aims(pieces: Pieces) -> Iterator[tuple[str, str, str]]:
-    """What was aimed at, what was reached."""
+    """Yield what is aimed at, what was reached, and the aim."""
     ours = max(best(pieces, f"training: {name}") for name in OURS)
     eager, any_form = best(pieces, "training: plain"), max(best(pieces, f"training: {name}") for name in PLAIN)
     if ours and eager:
@@ -138,19 +149,20 @@ def aims(pieces: Pieces) -> Iterator[tuple[str, str, str]]:
     rates = [rate for name in OURS for rate in _answers(pieces.get(f"inference: {name}", {}), "clips_per_second")]
     least, _ = floor_seconds("", "bf16", pieces, 1)
     if rates and least:
-        yield "answers to a batch in bf16, by the floor", f"{1 / max(rates) / least:.2f} x", f"at most {OVER_FLOOR} x"
+        yield "inference of a batch in bf16, by the floor", f"{1 / max(rates) / least:.2f} x", f"at most {OVER_FLOOR} x"
     latencies = [ms for name in OURS for ms in _answers(pieces.get(f"inference: {name}", {}), "ms")]
     if latencies:
         yield "latency of one clip in bf16", f"{min(latencies):.2f} ms", f"at most {LATENCY} ms"
 
 
 def _answers(found: dict[str, Any], figure: str) -> Iterable[float]:
-    """The median of a figure of all answers in bfloat16."""
+    """Return the medians of a figure of inference in bfloat16."""
     return [each[figure][0] for case, each in found.items() if case.startswith("bf16") and figure in each]
 
 
 def longest(pieces: Pieces) -> Iterator[str]:
-    """The operations that take longest in training."""
-    for key, found in pieces.items():
-        if "top" in found:
-            yield f"{key}: " + ", ".join(f"{name} {share:.0%}" for name, share in found["top"]) + "  "
+    """Yield the operations that take longest."""
+    found = {name: top for name, top in pieces.get("training: operations", {}).items() if isinstance(top, list)}
+    found |= {key: each["top"] for key, each in pieces.items() if "top" in each}
+    for name, top in found.items():
+        yield f"{name}: " + ", ".join(f"{operation} {share:.0%}" for operation, share in top) + "  "

@@ -13,9 +13,21 @@ BLOCKS = ["full+avg", "full+unshared", "full+singlebn", "full+3d", "typical+se",
 BLOCKS += ["smallbig_3x7x7", "smallbig_Tx3x3"]
 BOUNDS = {"cpu": 1e-5, "cuda": 1e-4}  # cuDNN takes minimal filtering and Fourier transforms for some convolutions
 NETWORKS = [(name, None) for name in list_models()] + [("smallbig_r23", [block] * 4) for block in BLOCKS]
+GPU_NETWORKS = [(name, None) for name in ("smallbig_r23", "nonlocal_r23", "tsm_r50", "slowfast_r50")]  # one of each kind
+GPU_NETWORKS += [("smallbig_r23", [block] * 4) for block in BLOCKS if block not in ("smallbig_3x5x5", "smallbig_3x7x7")]
+PLACES = {"cpu": NETWORKS} | ({"cuda": GPU_NETWORKS} if torch.cuda.is_available() else {})
+every_network = pytest.mark.parametrize(
+    ("device", "name", "stages"),
+    [
+        pytest.param(device, name, stages, marks=[pytest.mark.gpu] * (device == "cuda"), id=f"{device}-{(stages or [name])[0]}")
+        for device, networks in PLACES.items()
+        for name, stages in networks
+    ],
+    indirect=["device"],
+)
 
 
-@pytest.mark.parametrize(("name", "stages"), NETWORKS, ids=[stages[0] if stages else name for name, stages in NETWORKS])
+@every_network
 def test_every_network_gives_the_same_logits_at_any_clip_length_and_size(name, stages, random_network, change, device):
     model = random_network(name, stages=stages, width=8).to(device)
     before, fused = copy.deepcopy(model.state_dict()), fuse(model)
@@ -30,7 +42,7 @@ def test_small_and_odd_clips(shape, random_network, change, device):
     assert change(model, fuse(model), torch.randn(shape, device=device)) < BOUNDS[device]
 
 
-@pytest.mark.parametrize(("name", "stages"), NETWORKS, ids=[stages[0] if stages else name for name, stages in NETWORKS])
+@every_network
 def test_bfloat16_is_near_and_returns_float32(name, stages, random_network, change, device):
     model, x = random_network(name, stages=stages, width=16).to(device), torch.randn(1, 3, 8, 64, 64, device=device)
     fused = fuse(model, torch.bfloat16)

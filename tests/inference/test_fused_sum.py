@@ -16,6 +16,7 @@ FORMS = {
 forms = pytest.mark.parametrize(("name", "stages"), FORMS.values(), ids=FORMS)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tests/inference/test_fuse.py does this on the GPU")
 @forms
 def test_kernels_give_the_logits(name, stages, random_network, change, monkeypatch):
     pytest.importorskip("triton", reason="Triton comes with PyTorch's CUDA wheels")

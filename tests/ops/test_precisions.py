@@ -11,16 +11,16 @@ from smallbignet.ops.norm_relu import norm_relu
 
 LAST = torch.channels_last_3d
 BOUNDS = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}  # relative to the result's length: a rounding or two
-SIZES = [(2, 5, 3, 4, 3), (1, 33, 1, 1, 7)]  # N, C, T, H, W
-SIZES += [(2, 24, 5, 13, 11), (3, 130, 2, 7, 9), (2, 64, 8, 56, 56), (1, 256, 8, 28, 28), (4, 2048, 8, 7, 7)]
+ODD = (2, 24, 5, 13, 11)  # N, C, T, H, W
+CASES = [(ODD, torch.float32), (ODD, torch.bfloat16), (ODD, torch.float16)]
+CASES += [((2, 5, 3, 4, 3), torch.float16), ((1, 33, 1, 1, 7), torch.float32), ((3, 130, 2, 7, 9), torch.bfloat16)]
+CASES += [((2, 64, 8, 56, 56), torch.bfloat16), ((1, 256, 8, 28, 28), torch.float16), ((4, 2048, 8, 7, 7), torch.bfloat16)]
 WINDOWS = [(3, 1, 1), (3, 3, 3), (None, 3, 3), (3, 5, 5), (3, 7, 7)]
-DTYPES = [torch.float32, torch.bfloat16, torch.float16]
-POOLINGS = [(window, size) for window in WINDOWS for size in (SIZES if window in WINDOWS[1:3] else SIZES[2:3])]
+POOLINGS = [(window, *case) for window in WINDOWS for case in (CASES if window in WINDOWS[1:3] else CASES[:3])]
 if not torch.cuda.is_available():  # the interpreter would take minutes
-    SIZES, DTYPES = SIZES[:1], DTYPES[2:]
-    POOLINGS = [(window, SIZES[0]) for window in WINDOWS[:3]]
-sizes = pytest.mark.parametrize("size", SIZES, ids=str)
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+    CASES = CASES[3:4]
+    POOLINGS = [(window, *CASES[0]) for window in WINDOWS[:3]]
+cases = pytest.mark.parametrize(("size", "dtype"), CASES, ids=str)
 
 
 def clips(size: tuple[int, ...], dtype: torch.dtype, device: str, seed: int = 0) -> Tensor:
@@ -46,8 +46,7 @@ def compare(ours, theirs, inputs: list[Tensor], exact_inputs: list[Tensor], boun
         assert (one.double() - other).norm() <= bound * other.norm()
 
 
-@dtypes
-@pytest.mark.parametrize(("window", "size"), POOLINGS, ids=str)
+@pytest.mark.parametrize(("window", "size", "dtype"), POOLINGS, ids=str)
 def test_pooling(window, size, dtype, device):
     (t, h, w), x = window, clips(size, dtype, device)
     exact = doubled(x)
@@ -61,16 +60,14 @@ def test_pooling(window, size, dtype, device):
     compare(lambda: max_views(x, window), theirs, [x], [exact], BOUNDS[dtype])
 
 
-@dtypes
-@sizes
+@cases
 def test_global_pooling(size, dtype, device):
     x = clips(size, dtype, device)
     exact = doubled(x)
     compare(lambda: global_views(x), lambda: (exact * 1, F.max_pool3d(exact, size[2:])), [x], [exact], BOUNDS[dtype])
 
 
-@dtypes
-@sizes
+@cases
 @pytest.mark.parametrize(("big", "shortcut", "relu"), [(None, False, True), ("all", False, True), ("one", True, True)], ids=str)
 def test_normalisations(big, shortcut, relu, size, dtype, device):
     torch.manual_seed(0)
@@ -102,9 +99,8 @@ def test_normalisations(big, shortcut, relu, size, dtype, device):
     compare(ours, theirs, [*tensors, *parameters], [*exact_tensors, *exact_parameters], bound)
 
 
-@dtypes
+@cases
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (1, 2)], ids=str)
-@sizes
 def test_convolutions(size, kernel, stride, dtype, device):
     torch.manual_seed(0)
     conv = nn.Conv3d(size[1], 16, (1, kernel, kernel), (1, stride, stride), (0, kernel // 2, kernel // 2), bias=False)

@@ -98,7 +98,7 @@ class Training(Timed):
         if batch not in self.clips:
             clips = torch.randn(batch, 3, frames, size, size, device=self.case.device)
             self.clips = {batch: clips.contiguous(memory_format=self.format)}
-        recomputes = self.form == "fused" and self.on_gpu
+        recomputes = self.form == "fused" and self.on_gpu and self.forward is self.network  # a compiler decides that itself
         saving = saving or (recompute() if recomputes else nullcontext())
         with self.operations(), self.autocast(self.bf16), saving:
             logits = self.forward(self.clips[batch]).float()
