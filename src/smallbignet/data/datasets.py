@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from smallbignet.data.annotations import Annotations
 from smallbignet.data.frames import Unreadable
 from smallbignet.data.options import VideoOptions
-from smallbignet.data.sampling import ClipSpec, sample_train_clip
+from smallbignet.data.sampling import ClipSpec, find_places, sample_train_clip
 from smallbignet.data.transforms import NO_AUGMENT, AugmentSpec, InputSpec, train_crop
 from smallbignet.errors import SmallBigError, VideoError
 
@@ -113,7 +113,8 @@ class TrainClips:
     def _read(self, path: str, label: int, seed: int) -> tuple[Tensor, int]:
         generator = torch.Generator().manual_seed(seed)
         with self.options.open(path) as video:
-            frames = video.frames(sample_train_clip(video.num_frames, self.clip, generator).tolist())
+            places = find_places(video, self.clip, self.options)
+            frames = video.frames(places.frames(sample_train_clip(places.count, places.spec, generator)).tolist())
         # The crop gets a seed of its own. With the clip's, one place in a video would always get the same crop.
         crop_seed = int(torch.randint(2**62, (), generator=generator))
         clip, mirrored = train_crop(frames, self.input_spec, crop_seed, self.augment)

@@ -53,6 +53,15 @@ class Video(ABC):
     width: int
     height: int
 
+    @property
+    def times(self) -> np.ndarray:
+        """When each frame is shown, in seconds from the first: (num_frames,) float64, ascending.
+
+        These are the file's own time stamps where they can be trusted (MP4, MOV, Matroska, WebM). In other files, frames follow
+        at the mean rate, and where that is unknown, as in a folder of frames, at 25 per second.
+        """
+        return np.arange(self.num_frames) / (self.fps or 25.0)
+
     def frames(self, indices: Sequence[int]) -> Tensor:
         """Reads frames by number, in the order asked; a number may be asked for more than once.
 

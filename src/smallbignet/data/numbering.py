@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
+import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -34,6 +36,14 @@ class Numbering:
     keys: list[int]
     starts_with_key: bool
     first_packet_carries_more: bool
+
+    def seconds(self, unit: Fraction) -> np.ndarray:
+        """When each frame is shown, in seconds from the first: (num_frames,) float64.
+
+        Args:
+            unit: the stream's time base.
+        """
+        return (np.array(self.times, np.int64) - self.times[0]) * float(unit)
 
     def begin_at(self, first: int) -> None:
         """Leaves out the frames before a frame, which gets the number 0."""

@@ -31,6 +31,7 @@ from itertools import chain, islice
 from typing import Any
 
 import av
+import numpy as np
 import torch
 from av.container import InputContainer
 from av.packet import Packet
@@ -99,6 +100,11 @@ class PyAVVideo(Video):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def times(self) -> np.ndarray:
+        unit = self._stream.time_base
+        return super().times if self._numbering.number is None or not unit else self._numbering.seconds(unit)
 
     def close(self) -> None:
         self._container.close()

@@ -1,18 +1,25 @@
-"""Which frames make up a clip: functions of the number of frames, a clip spec, the number of clips and a random generator."""
+"""Which frames make up a clip.
+
+Clips are sampled from places, which are the frames of a video or lie evenly in its time (`find_places`); the functions that
+sample know only their number.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
 import torch
 
+from smallbignet.data.frames import Video
+from smallbignet.data.limits import Limits
 from smallbignet.utils.checks import Must, Range, check_fields, read_as
 
 VIEWS = re.compile(r"([1-9][0-9]{0,2}|1000)x([13])")
 ViewsText = Annotated[str, Must("clips x crops, 1 to 1,000 clips and 1 or 3 crops, such as 10x3", VIEWS.fullmatch)]
+LONGEST_INTERVAL = 10_000
 
 
 @dataclass(frozen=True)
@@ -24,11 +31,17 @@ class ClipSpec:
             of clip_len equal segments of the whole video, which others call num_segments (Something-Something).
         clip_len: number of frames in a clip.
         frame_interval: distance from one frame to the next in dense clips. "8x8" means clip_len x frame_interval.
+        fps: frames per second that frame_interval counts in dense clips, whatever the rate of the video; 0 counts the frames of
+            the video.
+        by_time: make the segments of uniform clips equally long in time; otherwise they have equally many frames. Both are the
+            same but for videos with a variable frame rate.
     """
 
     sampling: Literal["dense", "uniform"] = "dense"
     clip_len: Annotated[int, Range(ge=1, le=4096)] = 8
-    frame_interval: Annotated[int, Range(ge=1, le=10_000)] = 8
+    frame_interval: Annotated[int, Range(ge=1, le=LONGEST_INTERVAL)] = 8
+    fps: Annotated[float, Range(ge=0, le=1000)] = 0.0
+    by_time: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self, "clip")
@@ -58,6 +71,60 @@ class Views:
 
     def __str__(self) -> str:
         return f"{self.num_clips}x{self.num_crops}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places in a video that clips are sampled from.
+
+    Attributes:
+        count: number of places.
+        spec: how clips are sampled from them.
+        start, step: seconds from the first frame to the first place, and from one place to the next.
+        edges: seconds at which each frame but the first begins to be the one that is taken; None: the places are the frames.
+    """
+
+    count: int
+    spec: ClipSpec
+    start: float = 0.0
+    step: float = 0.0
+    edges: np.ndarray | None = None
+
+    def frames(self, places: np.ndarray) -> np.ndarray:
+        """The numbers of the frames at some places."""
+        if self.edges is None:
+            return places
+        return np.searchsorted(self.edges, self.start + places * self.step, side="right")
+
+
+def find_places(video: Video, spec: ClipSpec, limits: Limits) -> Places:
+    """The places in a video that clips are sampled from: its frames, or places that lie evenly in its time.
+
+    Uniform clips, by time: as many places as frames, each the middle of an equal part of the time, and the frame that is shown
+    then. At a constant rate, also with time stamps off by less than half a frame, the places are the frames.
+
+    Dense clips at a frame rate: places at this rate, or at a multiple of it that is near the video's own rate, and the frame
+    nearest in time, as in the data sets of SlowFast.
+
+    Raises:
+        VideoError: there are too many places.
+    """
+    count = video.num_frames
+    is_by_time = spec.by_time if spec.sampling == "uniform" else spec.fps > 0 and video.fps > 0
+    if not is_by_time or count == 1:
+        return Places(count, spec)
+    times = video.times
+    duration = times[-1] * count / (count - 1)  # the last frame is shown as long as the others are on average
+    if spec.sampling == "uniform":
+        step = duration / count
+        return Places(count, spec, start=step / 2, step=step, edges=times[1:])
+    parts = max(1, min(round(count / duration / spec.fps), LONGEST_INTERVAL // spec.frame_interval))
+    step = 1 / (spec.fps * parts)
+    count = max(1, round(duration / step))
+    limits.check_frames(count, video.path)
+    middles = (times[1:] + times[:-1]) / 2
+    spec = replace(spec, frame_interval=spec.frame_interval * parts)
+    return Places(count, spec, start=step / 1000, step=step, edges=middles)  # in the middle of two frames, the second
 
 
 def sample_train_clip(num_frames: int, spec: ClipSpec, generator: torch.Generator) -> np.ndarray:

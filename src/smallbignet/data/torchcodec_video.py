@@ -12,8 +12,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from torch import Tensor
 
+from smallbignet.data.containers import open_stream
 from smallbignet.data.frames import Video
 from smallbignet.data.limits import Limits
+from smallbignet.data.numbering import read_numbering
 from smallbignet.errors import VideoError
 
 
@@ -24,6 +26,7 @@ class TorchCodecVideo(Video):
         from torchcodec.decoders import VideoDecoder
 
         self.path = path
+        self._limits = limits
         try:
             self._decoder = VideoDecoder(os.path.abspath(path), num_ffmpeg_threads=threads)  # a bare name may look like a URL
             _, self.height, self.width = self._decoder.get_frame_at(0).data.shape
@@ -33,6 +36,14 @@ class TorchCodecVideo(Video):
         limits.check_frames(self.num_frames, path)
         self.claimed_frames = 0
         self.fps = float(self._decoder.metadata.average_fps or 0)
+
+    @property
+    def times(self) -> np.ndarray:
+        container, stream = open_stream(self.path, self._limits)  # torchcodec tells a frame's time when it decodes it
+        with container:
+            numbering = read_numbering(self.path, container, stream, self._limits)
+            is_known = numbering.number is not None and numbering.num_frames == self.num_frames
+            return numbering.seconds(stream.time_base) if is_known and stream.time_base else super().times
 
     def _read(self, wanted: Sequence[int]) -> Iterator[Tensor]:
         return map(self._rgb, wanted)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from smallbignet.data.frames import Unreadable, Video
 from smallbignet.data.options import VideoOptions
-from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips
+from smallbignet.data.sampling import ClipSpec, Views, find_places, sample_test_clips
 from smallbignet.data.transforms import InputSpec, view_crops
 from smallbignet.errors import VideoError
 
@@ -67,8 +67,9 @@ class ClipReader:
         """Reads one video, with at most `CLIPS_AT_ONCE` clips in memory, however long it is."""
         try:
             with self.options.open(path) as video:
-                views = covering_views(video.num_frames, self.clip, self.views) if self.covering else self.views
-                indices = sample_test_clips(video.num_frames, self.clip, views.num_clips)
+                places = find_places(video, self.clip, self.options)
+                views = covering_views(places.count, places.spec, self.views) if self.covering else self.views
+                indices = places.frames(sample_test_clips(places.count, places.spec, views.num_clips))
                 for start in range(0, len(indices), CLIPS_AT_ONCE):
                     stop = start + CLIPS_AT_ONCE
                     clips = read_views(video, indices[start:stop], self.input_spec, views)
