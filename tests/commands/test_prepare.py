@@ -23,12 +23,13 @@ from smallbignet.data.source import read_annotations
 needs_odd = pytest.mark.skipif(not ODD.is_dir(), reason="the collection of odd videos is not here")
 
 
-def write(path: Path, codec="libx264", size=(64, 48), steps=(1,), first=0, degrees=0, frames=40) -> Path:
+def write(path: Path, codec="libx264", size=(64, 48), steps=(1,), first=0, degrees=0, frames=40, ratio=1) -> Path:
     """A video whose grey tells the frame's number, `steps` ticks of 1/25 s from one to the next."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(ratio)
         if degrees:
             stream.set_display_rotation(degrees)
         tick = first
@@ -57,6 +58,7 @@ def look(path: Path) -> tuple[list[float], list[float], tuple[int, int]]:
         ("a.mkv", {"steps": (1, 3, 2)}, 48, (64, 48)),
         ("a.mov", {"degrees": 90, "first": 200}, 24, (24, 32)),
         ("a.avi", {"codec": "mpeg4", "steps": (1,)}, 320, (64, 48)),  # never enlarged
+        ("a.mp4", {"size": (40, 60), "ratio": 2}, 48, (64, 48)),  # square pixels: 80x60
         ("a.webm", {"codec": "libvpx", "size": (50, 90)}, 30, (30, 54)),
     ],
 )

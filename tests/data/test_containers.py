@@ -6,12 +6,14 @@ import ctypes
 import os
 import struct
 import sys
+from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 from test_video import encode
 
-from smallbignet.data.containers import CONTAINERS, VIDEO_EXTENSIONS, is_cut_short
+from smallbignet.data.containers import CONTAINERS, VIDEO_EXTENSIONS, is_cut_short, pixel_ratio
 from smallbignet.data.integrity import check_video
 from smallbignet.data.video import open_video
 from smallbignet.errors import VideoError
@@ -131,3 +133,20 @@ def test_a_live_recording_states_no_length(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     assert not is_cut_short(str(path), "matroska")
     assert check_video(str(path)).status in ("ok", "damaged")
+
+
+@pytest.mark.parametrize(
+    ("stated", "ratio"),
+    [
+        (None, 1),
+        (Fraction(1), 1),
+        (Fraction(2), 2),
+        (Fraction(16, 15), Fraction(16, 15)),
+        (Fraction(224, 225), 1),  # a rounding of sizes
+        (Fraction(0), 1),
+        (Fraction(1000), 1),
+        (Fraction(1, 1000), 1),
+    ],
+)
+def test_ratio_of_a_pixel(stated, ratio):
+    assert pixel_ratio(SimpleNamespace(sample_aspect_ratio=stated)) == ratio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -25,7 +26,7 @@ needs_torchcodec = pytest.mark.skipif(
     not is_torchcodec_available(), reason="torchcodec doesn't work here: it needs FFmpeg's shared libraries"
 )
 
-# name -> (frames, width, height, fps), upright
+# name -> (frames, width, height, fps), upright, as stored
 READABLE = {
     "decord__corrupted.mp4": (50, 1280, 720, 10.0),
     "decord__flipping_a_pancake.mkv": (310, 426, 240, 30.0),
@@ -50,6 +51,7 @@ READABLE = {
     "torchcodec__testsrc2_odd_height_and_width_vp9.mp4": (25, 321, 241, 25.0),
     "torchcodec__testsrc2_vp8.webm": (30, 1280, 720, 30.0),
 }
+WIDTHS = {"mmaction2__demo.mp4": 427, "mmaction2__part_0.mp4": 455}  # with square pixels, not 64:51 and 1024:765
 UNREADABLE = {
     "derived__text_renamed.mp4": "FFmpeg can't open it as a video: Invalid data found when processing input",
     "derived__truncated_half_demo.mp4": "FFmpeg can't open it as a video: Invalid data found when processing input",
@@ -137,7 +139,7 @@ def assert_frames_are_those_of_the_whole(path) -> None:
     sparse = good[:: max(1, len(good) // 8)]
     singles = chance.sample(good, min(len(good), 2)) + good[-1:]
     shuffled = chance.sample(good, min(len(good), 20))
-    with open_video(path) as video:
+    with open_video(path, square_pixels=False) as video:
         for indices in (sparse, shuffled, shuffled[:3] * 2, *([i] for i in singles)):
             frames = video.frames(indices)
             assert frames.dtype == torch.uint8
@@ -150,8 +152,10 @@ def assert_frames_are_those_of_the_whole(path) -> None:
 @needs_odd
 @pytest.mark.parametrize("name", READABLE)
 def test_odd_file(name):
-    with open_video(ODD / name) as video:
+    with open_video(ODD / name, square_pixels=False) as video:
         assert (video.num_frames, video.width, video.height, round(video.fps, 2)) == READABLE[name]
+    with open_video(ODD / name) as video:
+        assert (video.width, video.height) == (WIDTHS.get(name, READABLE[name][1]), READABLE[name][2])
     assert_frames_are_those_of_the_whole(ODD / name)
 
 
@@ -171,7 +175,8 @@ def test_unreadable_file(name, backend):
 @needs_torchcodec
 @pytest.mark.parametrize("name", [name for name in READABLE if "corrupt" not in name and "derived" not in name])
 def test_torchcodec_gives_the_same_frames(name):
-    with open_video(ODD / name) as ours, open_video(ODD / name, backend="torchcodec") as theirs:
+    stored = {"square_pixels": False}
+    with open_video(ODD / name, **stored) as ours, open_video(ODD / name, backend="torchcodec", **stored) as theirs:
         assert (ours.num_frames, ours.width, ours.height) == (theirs.num_frames, theirs.width, theirs.height)
         indices = [ours.num_frames - 1, 0, ours.num_frames // 2]
         difference = (ours.frames(indices).float() - theirs.frames(indices).float()).abs().mean(dim=(1, 2, 3))
@@ -277,6 +282,65 @@ def test_upright(degrees, mirrored, place, tmp_path):
     expected = upright.flip(2) if mirrored else upright
     distances = {name: (found.mean(0) - expected.mean(0)).abs().mean().item() for name, found in corners.items()}
     assert min(distances, key=distances.__getitem__) == place
+
+
+def disc(i: int, width: int, height: int) -> np.ndarray:
+    """A white disc that fills a square of 80x80, squeezed or stretched to a size."""
+    y, x = np.mgrid[:height, :width]
+    inside = ((x + 0.5) * 80 / width - 40) ** 2 + ((y + 0.5) * 80 / height - 40) ** 2 < 36**2
+    return np.repeat(255 * inside[:, :, None].astype(np.uint8), 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "stored", "shown"),
+    [
+        (Fraction(2), (40, 80), (80, 80)),
+        (Fraction(1, 2), (160, 80), (80, 80)),
+        (Fraction(64, 45), (56, 80), (80, 80)),  # PAL, 16:9
+        (Fraction(0), (80, 80), (80, 80)),
+        (Fraction(1000), (80, 80), (80, 80)),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.ts", "libx264")]
+)
+def test_frames_are_shown_with_square_pixels(name, codec, ratio, stored, shown, tmp_path, monkeypatch):
+    def squeeze(stream):
+        stream.codec_context.sample_aspect_ratio = ratio
+
+    monkeypatch.setattr(sys.modules[__name__], "picture", disc)
+    path = encode(tmp_path / name, codec, frames=3, streams=(stored,), prepare=squeeze)
+    with open_video(path) as video:
+        assert (video.width, video.height) == shown
+        bright = video.frames([1])[0].float().mean(0) > 128
+    extents = [int(line.sum()) for line in (bright.any(0), bright.any(1))]
+    assert extents == pytest.approx([72, 72], abs=3)
+    with open_video(path, square_pixels=False) as video:
+        assert (video.width, video.height) == stored
+
+
+@pytest.mark.parametrize(("degrees", "shown"), [(0, (80, 60)), (90, (60, 80)), (-90, (60, 80)), (180, (80, 60))])
+def test_square_pixels_of_a_rotated_video(degrees, shown, tmp_path):
+    def squeeze(stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        stream.set_display_rotation(degrees)
+
+    with open_video(encode(tmp_path / "a.mp4", frames=3, streams=((40, 60),), prepare=squeeze)) as video:
+        assert (video.width, video.height) == shown
+        assert video.frames([2]).shape == (1, 3, *shown[::-1])
+
+
+def test_the_word_of_the_container_goes_before_that_of_the_codec(tmp_path):
+    def squeeze(stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+
+    path = encode(tmp_path / "a.mp4", frames=3, streams=((40, 80),), prepare=squeeze)
+    data = path.read_bytes()
+    assert data.count(b"pasp") == 1  # and the codec has it, too
+    place = data.index(b"pasp") + 4
+    path.write_bytes(data[:place] + struct.pack(">II", 3, 2) + data[place + 8 :])
+    with open_video(path) as video:
+        assert (video.width, video.height) == (60, 80)
 
 
 @needs_odd

@@ -109,7 +109,7 @@ def prepare(
         raise SmallBigError("these are folders of frames, which are read as they are; only video files are prepared", data)
     targets = find_targets(videos, base, folder)
     claim(folder, {"root": str(base.resolve()), **asdict(encoding)})
-    report = Preparation(targets, encoding, replace(source, backend="pyav"), workers).run()
+    report = Preparation(targets, encoding, replace(source, backend="pyav", square_pixels=True), workers).run()
     if annotations is None:
         copy_lists(given, folder)
         write_bad(report.bad, folder / "unreadable.csv")

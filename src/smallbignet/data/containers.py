@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import av
 from av.container import InputContainer
@@ -48,6 +49,10 @@ _SOUND = ("aac", "flac", "mp3", "wav")  # opened only to say that there is no vi
 # The containers that store when each frame is shown. In the others (AVI, raw streams, ...) some or all of these times are
 # FFmpeg's guesses.
 _TIMED = ("mov", "matroska")
+
+# A ratio of a pixel's width to its height that is nearer to 1 than this comes of rounding sizes (such as 224:225).
+_LEAST_RATIO = Fraction(2, 100)
+_MOST_RATIO = 8  # beyond it, and below 1/8, it is a mistake
 
 
 def open_stream(path: str, limits: Limits) -> tuple[InputContainer, VideoStream]:
@@ -114,6 +119,17 @@ def is_shown(packet: Packet[VideoStream], codec: str) -> bool:
     Edit lists have packets that are decoded and not shown; VP8 has frames that only help to predict others.
     """
     return not packet.is_discard and (codec != "vp8" or bool(memoryview(packet)[0] & 0x10))
+
+
+def pixel_ratio(stream: VideoStream) -> Fraction:
+    """Width of a pixel as it is shown, divided by its height; 1 where the file says nothing of it, or nothing sensible.
+
+    The container's word goes before the codec's.
+    """
+    ratio = stream.sample_aspect_ratio or Fraction(1)
+    if abs(ratio - 1) < _LEAST_RATIO or not Fraction(1, _MOST_RATIO) <= ratio <= _MOST_RATIO:
+        return Fraction(1)
+    return ratio
 
 
 def is_cut_short(path: str, form: str) -> bool:

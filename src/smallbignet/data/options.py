@@ -22,14 +22,16 @@ class VideoOptions(Limits):
     Attributes:
         filename_tmpl: name of the frames in a folder of frames, such as img_{:05d}.jpg; found out where it is empty.
         backend: what decodes video files: auto (PyAV), pyav or torchcodec.
+        square_pixels: widen or narrow the frames of files whose pixels are not shown square; false reads them as stored.
     """
 
     filename_tmpl: Annotated[str, FRAME_NAME] = ""
     backend: Literal["auto", "pyav", "torchcodec"] = "auto"
+    square_pixels: bool = True
 
     def open(self, path: str) -> Video:
         """Opens a video; see `open_video` for the errors raised."""
-        return open_video(path, self.backend, self.filename_tmpl, limits=self)
+        return open_video(path, self.backend, self.filename_tmpl, limits=self, square_pixels=self.square_pixels)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from smallbignet.data.containers import is_shown, open_stream, read_packets
+from smallbignet.data.containers import is_shown, open_stream, pixel_ratio, read_packets
 from smallbignet.data.frames import Video
 from smallbignet.data.limits import Limits
 from smallbignet.data.numbering import read_numbering
@@ -67,6 +67,7 @@ class PyAVVideo(Video):
     Args:
         threads: threads that decode.
         limits: the largest video that is read.
+        square_pixels: widen or narrow frames whose pixels are not shown square, as on many discs and tapes.
     """
 
     _container: InputContainer
@@ -82,7 +83,7 @@ class PyAVVideo(Video):
     _error: str = ""  # what FFmpeg said of the last packet that did not decode, since the decoder started
     _seconds: float = 0.0  # spent on decoding since frames were last asked for
 
-    def __init__(self, path: str, threads: int = 1, limits: Limits = Limits()):
+    def __init__(self, path: str, threads: int = 1, limits: Limits = Limits(), square_pixels: bool = True):
         self.path = path
         self._threads = threads
         self._limits = limits
@@ -95,8 +96,11 @@ class PyAVVideo(Video):
             first = self._decode_first_frame()
             self.num_frames = self._numbering.num_frames
             self.claimed_frames = self._numbering.claimed_frames
-            self._convert |= {"format": "rgb24", "width": first.width, "height": first.height}
-            self.height, self.width = upright(torch.empty(first.height, first.width), first).shape
+            ratio = pixel_ratio(self._stream) if square_pixels else 1
+            width = max(1, round(first.width * ratio))
+            limits.check_size(width, first.height, path)
+            self._convert |= {"format": "rgb24", "width": width, "height": first.height}
+            self.height, self.width = upright(torch.empty(first.height, width), first).shape
         except BaseException:
             self.close()
             raise

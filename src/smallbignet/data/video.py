@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from smallbignet.data.containers import open_stream, stores_times
+from smallbignet.data.containers import open_stream, pixel_ratio, stores_times
 from smallbignet.data.frames import FrameFolder, Video
 from smallbignet.data.limits import Limits
 from smallbignet.data.pyav_video import PyAVVideo
@@ -18,6 +18,7 @@ def open_video(
     filename_tmpl: str = "",
     threads: int = 1,
     limits: Limits = Limits(),
+    square_pixels: bool = True,
 ) -> Video:
     """Opens a video file, or a folder of frames.
 
@@ -28,6 +29,7 @@ def open_video(
         filename_tmpl: name of a folder's frames, such as "img_{:05d}.jpg"; found out where it is empty (see `FrameFolder`).
         threads: threads that decode a file. One is best where many processes read.
         limits: the largest video that is read.
+        square_pixels: show frames as they are meant to be seen where the pixels of a file are not square; PyAV does that.
 
     Raises:
         VideoError: the video is missing or empty, of a kind that is not read (see `CONTAINERS`), has no pictures, exceeds the
@@ -47,9 +49,9 @@ def open_video(
         if not is_torchcodec_available():
             what = "torchcodec doesn't work here: it needs `pip install torchcodec` and FFmpeg's shared libraries on the system"
             raise SmallBigError(f"{what} (Debian, Ubuntu: apt-get install ffmpeg)", backend)
-        container, _ = open_stream(path, limits)
+        container, stream = open_stream(path, limits)
         with container:
-            suits_torchcodec = stores_times(container)
+            suits_torchcodec = stores_times(container) and not (square_pixels and pixel_ratio(stream) != 1)
         if suits_torchcodec:
             return TorchCodecVideo(path, threads, limits)
-    return PyAVVideo(path, threads, limits)
+    return PyAVVideo(path, threads, limits, square_pixels)
