@@ -9,6 +9,7 @@ import sys
 from fractions import Fraction
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 from test_video import encode
@@ -126,6 +127,26 @@ def test_a_file_is_cut_short_if_any_of_its_end_is_missing(name, codec, tmp_path)
     for length in (len(data) - 2, len(data) // 2, 100):
         path.write_bytes(data[:length])
         assert is_cut_short(str(path), form)
+
+
+@pytest.mark.parametrize(
+    ("form", "start"),
+    [
+        ("avi", b"RIFF"),
+        ("mov", b"\0\0\0\x01moov"),
+        ("matroska", b"\x1a\x45\xdf\xa3"),
+        ("matroska", b"\x18\x53\x80\x67\0\0\0\0"),
+    ],
+)
+def test_lengths_that_are_none_prove_nothing_and_stop_nothing(form, start, tmp_path):
+    chance = np.random.default_rng(0)
+    path = tmp_path / "a"
+    for length in (0, 1, 3, 8, 12, 100):
+        for _ in range(20):
+            path.write_bytes(start + chance.bytes(length))
+            assert is_cut_short(str(path), form) in (True, False)
+    path.write_bytes(start + bytes(100))
+    assert not is_cut_short(str(path), form)
 
 
 def test_a_live_recording_states_no_length(tmp_path):

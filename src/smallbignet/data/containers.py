@@ -168,7 +168,8 @@ def _box_length(head: bytes) -> int:
 
 def _element_length(head: bytes) -> int:
     """The length of one of the two outer elements of Matroska; 0 for anything else, and for a live recording of no length."""
-    if head[:4] not in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+    is_outer = head[:4] in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67")
+    if not is_outer or len(head) < 12 or not head[4]:
         return 0
     digits = 9 - head[4].bit_length()  # as many bytes as there are zeros before the first one, and one more
     length = int.from_bytes(head[4 : 4 + digits], "big") - (1 << 7 * digits)
