@@ -36,7 +36,6 @@ from smallbignet.data.datasets import Batch, TrainClips, make_loader
 from smallbignet.data.encoding import Encoding, encode
 from smallbignet.data.frames import Video
 from smallbignet.data.options import VideoOptions
-from smallbignet.data.pyav_video import conversion
 from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips
 from smallbignet.data.synthetic import HARD, render_clip
 from smallbignet.data.torchcodec_video import is_torchcodec_available
@@ -62,7 +61,7 @@ class WholeFile(Video):
         self.path, self.num_frames, self.width, self.height = str(path), len(self._images), WIDTH, HEIGHT
 
     def _rgb(self, frame: av.VideoFrame) -> Tensor:
-        return torch.from_numpy(frame.to_ndarray(format="rgb24", **conversion())).permute(2, 0, 1)
+        return torch.from_numpy(frame.to_ndarray(format="rgb24", threads=1)).permute(2, 0, 1)
 
     def _read(self, wanted: Sequence[int]) -> Iterator[Tensor]:
         return (image if isinstance(image := self._images[i], Tensor) else self._rgb(image) for i in wanted)

@@ -24,7 +24,7 @@ USED_BY_OTHERS = {
 
 
 def modules_of(requirements: list[str]) -> set[str]:
-    """The modules of packages, from their requirements such as "av>=14.1"."""
+    """The modules of packages, from their requirements such as "av>=17.1"."""
     names = [re.match(r"[\w.-]+", requirement)[0].lower() for requirement in requirements]
     return {MODULES_OF.get(name, name) for name in names}
 

@@ -16,7 +16,7 @@ from av.video.reformatter import VideoReformatter
 from smallbignet.data.frames import Video
 from smallbignet.data.integrity import VideoReport, judge
 from smallbignet.data.options import VideoOptions
-from smallbignet.data.pyav_video import PyAVVideo, conversion, upright
+from smallbignet.data.pyav_video import PyAVVideo, upright
 from smallbignet.data.sampling import ClipSpec, sample_test_clips
 from smallbignet.errors import VideoError, WorkError
 from smallbignet.utils.checks import Range, check_fields
@@ -168,7 +168,7 @@ class _Pictures:
     def make(self, frame: av.VideoFrame) -> av.VideoFrame:
         is_on_side = upright(torch.empty(frame.height, frame.width), frame).shape[0] != frame.height
         width, height = (self.height, self.width) if is_on_side else (self.width, self.height)
-        settings = {"interpolation": SCALER, **conversion()}
+        settings = {"interpolation": SCALER, "threads": 1}
         stored = self.shrink.reformat(frame, format="rgb24", width=width, height=height, **settings).to_ndarray()
         turned = upright(torch.from_numpy(stored).permute(2, 0, 1), frame).permute(1, 2, 0).contiguous()
         rgb = av.VideoFrame.from_ndarray(turned.numpy(), format="rgb24")

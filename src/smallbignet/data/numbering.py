@@ -103,6 +103,4 @@ def _promised(stream: VideoStream, times: list[int], hidden: int) -> int:
 
 
 def _carries_more(packet: Packet[VideoStream]) -> bool:
-    if not hasattr(packet, "has_sidedata"):  # PyAV before 16 can't tell
-        return True
     return packet.has_sidedata("palette") or packet.has_sidedata("new_extradata") or packet.has_sidedata("param_change")

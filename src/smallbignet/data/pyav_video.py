@@ -49,14 +49,6 @@ from smallbignet.errors import VideoError
 LEAD = 2  # packets at the start of a file that tell whether it begins with frames that don't decode
 
 
-def conversion(threads: int = 1) -> dict[str, Any]:
-    """Options for PyAV's conversions of size and format.
-
-    Since PyAV 17, they start a thread for every core unless told otherwise; before, they had no option for threads.
-    """
-    return {"threads": threads} if int(av.__version__.split(".")[0]) >= 17 else {}
-
-
 class _OutOfOrder(Exception):
     """The decoder returned other frames than the packets promised."""
 
@@ -82,13 +74,13 @@ class PyAVVideo(Video):
     _begins_late: bool = False  # whether what comes before the first frame that decodes has no number
     _error: str = ""  # what FFmpeg said of the last packet that did not decode, since the decoder started
     _seconds: float = 0.0  # spent on decoding since frames were last asked for
+    _size: tuple[int, int]  # width and height of the frames before they are turned upright
 
     def __init__(self, path: str, threads: int = 1, limits: Limits = Limits(), square_pixels: bool = True):
         self.path = path
         self._threads = threads
         self._limits = limits
         self._reformatter = VideoReformatter()
-        self._convert = conversion(threads)
         self._open()
         try:
             self.fps = float(self._stream.average_rate or 0)
@@ -99,7 +91,7 @@ class PyAVVideo(Video):
             ratio = pixel_ratio(self._stream) if square_pixels else 1
             width = max(1, round(first.width * ratio))
             limits.check_size(width, first.height, path)
-            self._convert |= {"format": "rgb24", "width": width, "height": first.height}
+            self._size = (width, first.height)
             self.height, self.width = upright(torch.empty(first.height, width), first).shape
         except BaseException:
             self.close()
@@ -205,7 +197,7 @@ class PyAVVideo(Video):
 
     def _rgb(self, index: int, frame: VideoFrame) -> Tensor:
         try:
-            rgb = self._reformatter.reformat(frame, **self._convert).to_ndarray()
+            rgb = self._reformatter.reformat(frame, *self._size, "rgb24", threads=self._threads).to_ndarray()
         except av.FFmpegError as error:
             raise VideoError(f"frame {index} can't be converted to RGB: {error.strerror}", self.path) from None
         return upright(torch.from_numpy(rgb).permute(2, 0, 1), frame)
