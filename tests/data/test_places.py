@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 import pytest
 import torch
-from test_video import encode
+from test_video import encode, needs_torchcodec
 
 from shared_data import FIGHTS, ODD
 from smallbignet.data.frames import Video
@@ -49,11 +49,12 @@ def indices(video: Video, spec: ClipSpec, num_clips: int = 1) -> np.ndarray:
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv", "mov", "webm"])
-def test_times_are_those_of_the_file(container, tmp_path):
+@pytest.mark.parametrize("backend", ["pyav", pytest.param("torchcodec", marks=needs_torchcodec)])
+def test_times_are_those_of_the_file(backend, container, tmp_path):
     codec = "libvpx" if container == "webm" else "libx264"
     path = encode(tmp_path / f"a.{container}", codec, frames=12, steps=(1, 3, 1, 2))
     ticks = list(accumulate([0, *[1, 3, 1, 2] * 3]))[:12]
-    with open_video(path) as video:
+    with open_video(path, backend=backend) as video:
         assert video.times == pytest.approx(np.array(ticks) / 25, abs=0.001)
 
 

@@ -319,6 +319,18 @@ def test_frames_are_shown_with_square_pixels(name, codec, ratio, stored, shown, 
         assert (video.width, video.height) == stored
 
 
+@needs_torchcodec
+def test_pyav_shows_square_pixels_for_torchcodec(tmp_path):
+    def squeeze(stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+
+    path = encode(tmp_path / "a.mp4", frames=3, streams=((40, 80),), prepare=squeeze)
+    with open_video(path, backend="torchcodec") as video:
+        assert (video.width, video.height) == (80, 80)
+    with open_video(path, backend="torchcodec", square_pixels=False) as video:
+        assert (video.width, video.height) == (40, 80)
+
+
 @pytest.mark.parametrize(("degrees", "shown"), [(0, (80, 60)), (90, (60, 80)), (-90, (60, 80)), (180, (80, 60))])
 def test_square_pixels_of_a_rotated_video(degrees, shown, tmp_path):
     def squeeze(stream):
