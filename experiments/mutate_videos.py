@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import resource
 import time
 from collections import Counter
@@ -187,7 +188,7 @@ def main(mutations: int, seed: int, folder: str, seconds: float) -> None:
             place = f"mutation {i} of seed {seed}, {names[i]}"
             longest, most = max(longest, (outcome.seconds, place)), max(most, (outcome.megabytes, place))
             if outcome.kind == "refusal":
-                reasons["".join(letter for letter in outcome.words if not letter.isdigit()).split(":")[0]] += 1
+                reasons[re.sub(r"\d+", "N", outcome.words.split(":")[0])] += 1
             elif outcome.kind != "answer":
                 print(f"{outcome.kind}: {place}: {outcome.words}", flush=True)
     print(f"{mutations} mutations of {len(sources)} videos, seed {seed}\n")
