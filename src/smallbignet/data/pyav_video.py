@@ -23,7 +23,6 @@ import errno
 import struct
 import time
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -73,6 +72,7 @@ class PyAVVideo(Video):
     _skipped: set[int]  # frames that the decoder was allowed to skip since it started, if no other frame needs them
     _begins_late: bool = False  # whether what comes before the first frame that decodes has no number
     _error: str = ""  # what FFmpeg said of the last packet that did not decode, since the decoder started
+    _counted: int  # frames that had numbers when the decoder came to the end
     _seconds: float = 0.0  # spent on decoding since frames were last asked for
     _size: tuple[int, int]  # width and height of the frames before they are turned upright
 
@@ -128,30 +128,45 @@ class PyAVVideo(Video):
         self._stream.thread_count = self._threads
 
     def _decode_first_frame(self) -> VideoFrame:
-        """The first frame. A file cut out of a longer one may begin with packets that don't decode; they get no numbers."""
+        """Decodes the first frame. Before it, a file that was cut out of a longer one may have packets without a number."""
+        if self._numbering.number is not None:
+            first = self._begin_in_time()
+            if self._numbering.number is not None:
+                return first
+        else:
+            self._start(None)
+            if self._begins_whole():
+                self._at, self._last = self._decode_next()
+                return self._last
+        return self._count_frames()
+
+    def _begin_in_time(self) -> VideoFrame:
+        """Decodes the first frame of a file with trusted times. Turns to counting where the first frames are not in order."""
         numbering = self._numbering
-        is_timed = numbering.number is not None
-        begins_whole = True
         decoded = None
-        if is_timed and not numbering.first_packet_carries_more:
+        if not numbering.first_packet_carries_more:
             with suppress(_OutOfOrder):
                 self._start(self._key_before(0))  # a seek takes less time than opening the file again
                 decoded = next(self._decoder, None)
         if decoded is None:
             self._start(None)
-            begins_whole = is_timed or self._begins_whole()
-            decoded = next(self._decoder, None)
-        if decoded is None:
-            raise VideoError(f"no frame of it can be decoded{self._error}", self.path)
+            decoded = self._decode_next()
         self._at, self._last = decoded
-        if is_timed and self._at > 0 and not (self._error and numbering.starts_with_key):
+        is_damaged = self._error and numbering.starts_with_key
+        if self._at > 0 and not is_damaged:
             numbering.begin_at(self._at)
             self._start(None)
-            deque(islice(self._decoder, LEAD), 0)  # which turns to counting where these frames are not in order
+            for _ in islice(self._decoder, LEAD):
+                pass
             self._last = None
-        if not begins_whole or (is_timed and numbering.number is None):
-            return self._count_frames()
         return decoded[1]
+
+    def _decode_next(self) -> tuple[int, VideoFrame]:
+        """The next frame that decodes, of a file that should have at least one."""
+        decoded = next(self._decoder, None)
+        if decoded is None:
+            raise VideoError(f"no frame of it can be decoded{self._error}", self.path)
+        return decoded
 
     def _begins_whole(self) -> bool:
         """Whether the first two packets give a frame each; the decoder is before them again after this.
@@ -182,10 +197,9 @@ class PyAVVideo(Video):
         numbering.number = None
         self._begins_late = True
         self._start(None)
-        _, first = next(self._decoder, (0, None))
-        if first is None:
-            raise VideoError(f"no frame of it can be decoded{self._error}", self.path)
-        deque(self._decoder, 0)
+        _, first = self._decode_next()
+        for _ in self._decoder:
+            pass
         numbering.num_frames = numbering.claimed_frames = self._counted
         return first
 
