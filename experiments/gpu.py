@@ -8,8 +8,8 @@ stopped meanwhile. Last come a short training and decoding. After each piece DIR
 written. A piece that fails or takes too long costs only itself. What is done already, on the same GPU with the same PyTorch, is
 kept when the program runs again. --dry-run goes through all of it on a CPU in tiny sizes.
 
-Works offline with PyTorch and Triton, torchvision, Accelerate, pytest, and the other requirements of this package. A machine
-made for PyTorch most likely lacks av, jsonargparse and docstring-parser of those (36 MB of wheels).
+Works offline with PyTorch and Triton, pytest, and the requirements of this package. A machine made for PyTorch most likely
+lacks av, jsonargparse, docstring-parser and pebble of those (36 MB of wheels); what is missing is said at once.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
 from queue import Empty
@@ -267,6 +268,19 @@ class Run:
             log.write(f"\n===== {piece.key}: {result['state']}\n{said}")
 
 
+def missing_packages() -> list[str]:
+    """Return those of this package's requirements, and pytest, that are not installed."""
+    project = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    requirements = project.split("\ndependencies = [\n")[1].split("\n]")[0]
+    missing = []
+    for name in [*re.findall(r'^ *"([\w-]+)', requirements, re.MULTILINE), "pytest"]:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+    return missing
+
+
 def where(dry_run: bool) -> dict[str, str]:
     """Machine and versions; figures of others are not kept."""
     versions = {"torch": version("torch"), "Python": platform.python_version()}
@@ -289,6 +303,8 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--dry-run", action="store_true", help="on a CPU in tiny sizes")
     args = parser.parse_args()
+    if missing := missing_packages():
+        sys.exit(f"not installed here: {', '.join(missing)}")
     pieces = dry(PIECES) if args.dry_run else PIECES
     pieces = [piece for piece in pieces if piece.stage in args.stages]
     with TemporaryDirectory() as folder:

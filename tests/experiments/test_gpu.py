@@ -40,6 +40,17 @@ def gpu(monkeypatch):
     return importlib.import_module("gpu")
 
 
+def test_what_is_not_installed_is_said_first(gpu, monkeypatch):
+    def version_but_not_of_two(name):
+        if name in ("pebble", "jsonargparse"):
+            raise gpu.PackageNotFoundError
+        return "1"
+
+    assert gpu.missing_packages() == []
+    monkeypatch.setattr(gpu, "version", version_but_not_of_two)
+    assert gpu.missing_packages() == ["jsonargparse", "pebble"]
+
+
 @pytest.fixture
 def run(gpu, tmp_path) -> Callable[..., dict[str, dict]]:
     """Makes a run of pieces, each given as its name, its function in `fake_pieces`, its arguments, and its options."""
