@@ -131,3 +131,17 @@ def test_models_as_json(capsys):
     answer = json.loads(capsys.readouterr().out)
     assert list(answer["networks"]) == ["smallbig_r23", "smallbig_r50", "smallbig_r101"]
     assert answer["networks"]["smallbig_r50"]["params"] == 32_292_816
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_is_always_valid(number, monkeypatch, capsys):
+    """A result that JSON can't say is an error, and nothing is printed on standard output."""
+    import smallbignet.commands.models as verb
+
+    monkeypatch.setattr(verb, "models", lambda: {"top1": number})
+    assert main(["models", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert (
+        out == ""
+        and err == "smallbig: error: the result has NaN or infinite numbers, which JSON doesn't have; leave out --json\n"
+    )

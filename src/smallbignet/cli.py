@@ -140,7 +140,10 @@ def run(name: str, words: list[str]) -> int:
 def show(result: Any, as_table: Any, as_json: bool) -> None:
     """Prints a result on standard output."""
     if as_json:
-        print(json.dumps(plain(result), ensure_ascii=False))
+        try:
+            print(json.dumps(plain(result), ensure_ascii=False, allow_nan=False))
+        except ValueError as error:
+            raise WorkError("the result has NaN or infinite numbers, which JSON doesn't have; leave out --json") from error
         return
     from rich.console import Console
 

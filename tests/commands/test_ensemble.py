@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
+import torch
 
 from smallbignet import SmallBigError
+from smallbignet.cli import main
 from smallbignet.commands.ensemble import ensemble
+from smallbignet.inference import scores as scores_file
 from smallbignet.inference.evaluation import Evaluation
-from smallbignet.inference.scores import save_scores
+from smallbignet.inference.scores import load_scores, save_scores
 
 VIDEOS, LABELS, CLASSES = ["v/a.mp4", "v/b.mp4", "v/c.mp4"], [0, 1, 2], ["x", "y", "z"]
 ONE = [[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.1, 0.6, 0.3]]  # a right
@@ -76,7 +81,7 @@ def test_scores_of_other_videos_labels_or_classes_are_refused(write, other, mess
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("weights", ["1", "1,2,3", "1,-1", "0,0", "a,b", "1,nan", ","])
+@pytest.mark.parametrize("weights", ["1", "1,2,3", "1,-1", "0,0", "a,b", "1,nan", "1,inf", "1e308,1e308", ","])
 def test_weights_that_make_no_sense(write, weights):
     with pytest.raises(SmallBigError, match="weights are 2 numbers"):
         ensemble([write("1.npz", ONE), write("2.npz", TWO)], weights=weights)
@@ -103,3 +108,91 @@ def test_files_that_hold_no_scores(write, tmp_path):
     with pytest.raises(SmallBigError, match="not one of those"):
         ensemble([one, one], scores=one)
     assert (tmp_path / "1.npz").read_bytes() == before
+
+
+def with_first(score: float, row: list[float]) -> list[list[float]]:
+    return [[score, *row], *ONE[1:]]
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        (with_first(float("nan"), [0.5, 0.5]), "the scores of v/a.mp4 are NaN or infinity"),
+        ([*ONE[:2], [float("inf"), 0, 0]], "the scores of v/c.mp4 are NaN or infinity"),
+        (
+            np.log(ONE),
+            "the scores of v/a.mp4 are no probabilities that sum to 1; only softmax scores can be averaged, not logits",
+        ),
+        (with_first(2.0, [-1.0, 0.0]), "the scores of v/a.mp4 are no probabilities"),
+        ([*ONE[:1], [0.9, 0.9, 0.9], ONE[2]], "the scores of v/b.mp4 are no probabilities"),
+        (np.zeros((3, 3)), "the scores of v/a.mp4 are no probabilities"),
+        (np.full((3, 3), 1e30), "the scores of v/a.mp4 are no probabilities"),
+    ],
+)
+def test_scores_that_are_no_probabilities_are_refused(write, scores, words, capsys):
+    files = [write("1.npz", ONE), write("2.npz", scores)]
+    assert main(["ensemble", *files, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"smallbig: error: {words}") and err.count("\n") == 1 and "2.npz" in err
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_softmax_of_any_precision_is_read(tmp_path, write, dtype):
+    """400 classes in bfloat16, whose sum is off by up to 0.4 %, and in half precision."""
+    logits = torch.randn(3, 400, generator=torch.Generator().manual_seed(0))
+    scores = logits.bfloat16().softmax(1).float().numpy().astype(dtype)
+    file = tmp_path / "half.npz"
+    np.savez(
+        file, videos=np.array(VIDEOS), labels=np.array(LABELS, np.uint8), scores=scores, classes=list(map(str, range(400)))
+    )
+    assert load_scores(str(file)).scores.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"scores": np.array(ONE, complex)},
+        {"scores": np.array(ONE).astype(str)},
+        {"scores": np.array(ONE) > 0.5},
+        {"scores": np.array(ONE).ravel()},
+        {"labels": np.array([0.0, 1.0, 2.0])},
+        {"labels": np.array([0, 1, -1])},
+        {"labels": np.array(0)},
+        {"videos": np.array([1, 2, 3])},
+        {"videos": np.array([VIDEOS])},
+        {"classes": np.array([0, 1, 2])},
+        {"videos": np.array([], str), "labels": np.array([], int), "scores": np.zeros((0, 3))},
+    ],
+    ids=range(11),
+)
+def test_arrays_of_other_kinds_are_refused(tmp_path, arrays):
+    right = {"videos": np.array(VIDEOS), "labels": np.array(LABELS), "scores": np.array(ONE), "classes": np.array(CLASSES)}
+    np.savez(tmp_path / "a.npz", **(right | arrays))
+    with pytest.raises(SmallBigError, match=r"must be lists of texts|don't fit each other"):
+        load_scores(str(tmp_path / "a.npz"))
+
+
+def test_files_that_lie_about_their_size(write, tmp_path, monkeypatch):
+    """Arrays that are larger than is read, which a compressed file doesn't show; and a header that promises a petabyte."""
+    with monkeypatch.context() as patch:
+        patch.setattr(scores_file, "MOST_BYTES", 500)
+        with pytest.raises(SmallBigError, match=r"its arrays take \d{3} bytes, and 500 are read at most"):
+            load_scores(write("1.npz", ONE))
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (2**24, 2**24)})
+    with zipfile.ZipFile(tmp_path / "lie.npz", "w") as archive:
+        for name in ("videos", "labels", "scores", "classes"):
+            archive.writestr(f"{name}.npy", header.getvalue())
+    with pytest.raises(SmallBigError, match="no scores file"):
+        load_scores(str(tmp_path / "lie.npz"))
+
+
+@pytest.mark.parametrize("target", ["", "fused.npy", "1.npz/fused.npz", "folder.npz"])
+def test_where_the_scores_go_is_checked_first(write, tmp_path, target):
+    (tmp_path / "folder.npz").mkdir()
+    files = [write("1.npz", ONE), write("2.npz", TWO)]
+    if not target:
+        assert ensemble(files, scores=target).result.scores.shape == (3, 3)
+        return
+    with pytest.raises(SmallBigError, match=r"scores must be a file that ends in \.npz and can be written, not "):
+        ensemble(files, scores=str(tmp_path / target))

@@ -8,7 +8,8 @@ import torch
 
 from reference import figures, make_clip, weights
 from smallbignet import SmallBigError
-from smallbignet.weights.adapter import read_checkpoint
+from smallbignet.weights.checkpoint import read_checkpoint
+from smallbignet.weights.official import ANCHOR
 from smallbignet.weights.sources import adapt_checkpoint, find_checkpoint
 
 KEYS, LOGITS = figures("official")
@@ -50,13 +51,6 @@ def test_a_checkpoint_that_does_not_fit_is_named(change, words):
         from_official(state, "smallbig23_no_extra", "sb23.pth")
 
 
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state", "model"])
-def test_reading_unwraps(wrapper, tmp_path):
-    state = {"module.fc.bias": torch.zeros(2)}
-    torch.save({"epoch": 3, wrapper: state} if wrapper else state, tmp_path / "a.pth")
-    assert list(read_checkpoint(tmp_path / "a.pth")) == ["fc.bias"]
-
-
 def test_a_checkpoint_with_code_in_it_is_refused_and_does_not_run(tmp_path):
     class Evil:
         def __reduce__(self):
@@ -64,6 +58,6 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_does_not_run(tmp_path):
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(SmallBigError, match=r"evil\.pth") as caught:
-        read_checkpoint(tmp_path / "evil.pth")
+        read_checkpoint(tmp_path / "evil.pth", ANCHOR)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()

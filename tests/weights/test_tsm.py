@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from smallbignet import SmallBigError
-from smallbignet.weights.adapter import read_checkpoint
+from smallbignet.weights.checkpoint import read_checkpoint
 from smallbignet.weights.sources import adapt_checkpoint, find_checkpoint
+from smallbignet.weights.tsm import ANCHOR
 
 
 def from_tsm(state, network, file=""):
@@ -34,7 +35,7 @@ def test_a_checkpoint_as_published(frame_net, tsm, tmp_path):
     } <= state.keys()
     saved = {"epoch": 50, "arch": "resnet50", "state_dict": state, "best_prec1": torch.tensor(74.1)}
     torch.save(saved, tmp_path / "ckpt.pth.tar")
-    model, how = from_tsm(read_checkpoint(tmp_path / "ckpt.pth.tar"), "tsm_r50")
+    model, how = from_tsm(read_checkpoint(tmp_path / "ckpt.pth.tar", ANCHOR), "tsm_r50")
     assert how == {"name": "tsm_r50", "num_classes": 5, "stages": None, "head_window": None} and not model.training
     clip = torch.randn(2, 3, 4, 64, 64)
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from rich.table import Table
 
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.evaluation import Evaluation
-from smallbignet.inference.scores import align, load_scores, save_scores
+from smallbignet.inference.scores import ScoresFile, align, load_scores, save_scores
+from smallbignet.utils.checks import checked
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Ensemble:
         }
 
 
-def ensemble(files: list[str], *, weights: str = "", scores: str = "") -> Ensemble:
+@checked
+def ensemble(files: list[str], *, weights: str = "", scores: ScoresFile = "") -> Ensemble:
     """Averages several models' scores of the same videos, and reports the accuracy of each model and of all together.
 
     Args:
@@ -48,12 +51,12 @@ def ensemble(files: list[str], *, weights: str = "", scores: str = "") -> Ensemb
         scores: file (.npz) to write the averaged scores to.
 
     Raises:
-        SmallBigError: fewer than two files, no scores files, or scores of different videos, labels or classes.
+        SmallBigError: fewer than two files, no scores files, logits or NaN in them, or different videos, labels or classes.
     """
     if len(files) < 2:
         raise SmallBigError("an ensemble needs at least two scores files", files[0])
-    if scores and (not scores.endswith(".npz") or Path(scores).resolve() in [Path(file).resolve() for file in files]):
-        raise SmallBigError("the averaged scores go to a .npz file that is not one of those averaged", scores)
+    if scores and Path(scores).resolve() in [Path(file).resolve() for file in files]:
+        raise SmallBigError("the averaged scores go to a file that is not one of those averaged", scores)
     shares = parse_weights(weights, len(files))
     first, *others = map(load_scores, files)
     members = [first, *(align(other, first, file, files[0]) for other, file in zip(others, files[1:], strict=True))]
@@ -83,13 +86,14 @@ def parse_weights(text: str, count: int) -> list[float]:
         SmallBigError: the text is not `count` numbers, one is negative, or none is above zero.
     """
     try:
-        weights = np.array([float(word) for word in text.split(",")] if text else [1.0] * count)
+        weights = [float(word) for word in text.split(",")] if text else [1.0] * count
     except ValueError:
-        weights = np.zeros(0)
-    if len(weights) != count or not np.isfinite(weights).all() or weights.min() < 0 or weights.max() == 0:
+        weights = []
+    total = sum(weights)
+    if len(weights) != count or not 0 < total < inf or min(weights) < 0:
         example = ",".join("1" * count)
         raise SmallBigError(f"weights are {count} numbers, one for each file, none negative, such as {example}", text)
-    return (weights / weights.sum()).tolist()
+    return [weight / total for weight in weights]
 
 
 def _figures(result: Evaluation) -> dict:

@@ -10,10 +10,9 @@ from rich.table import Table
 from smallbignet.data.annotations import select_rows
 from smallbignet.data.options import DataSource
 from smallbignet.data.source import read_part
-from smallbignet.errors import SmallBigError
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos, write_report
-from smallbignet.inference.scores import save_scores
+from smallbignet.inference.scores import ScoresFile, save_scores
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.memory import keep_memory
 
@@ -25,7 +24,7 @@ def evaluate(
     views: str = "",
     select: str = "",
     source: DataSource = DataSource(),
-    scores: str = "",
+    scores: ScoresFile = "",
     report: str = "",
     workers: int = -1,
     device: str = "",
@@ -51,8 +50,6 @@ def evaluate(
         SmallBigError: no such model or data, or classes that the model doesn't know.
         WorkError: no video could be read.
     """
-    if scores and not scores.endswith(".npz"):
-        raise SmallBigError("a scores file ends in .npz", scores)
     keep_memory()
     state = PartialState(cpu=device == "cpu")
     classifier = VideoClassifier(model, device=device or state.device, precision=precision)

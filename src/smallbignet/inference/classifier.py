@@ -76,6 +76,7 @@ class VideoClassifier:
     ):
         if precision not in PRECISIONS:
             raise SmallBigError(f"precision must be one of {', '.join(PRECISIONS)}", precision)
+        self.precision = precision
         self.device = pick_device(device)
         if precision == "int8" and self.device.type != "cpu":
             raise SmallBigError("int8 needs a CPU: choose the device cpu", self.device)
@@ -143,6 +144,7 @@ class VideoClassifier:
 
         Raises:
             SmallBigError: int8 without `calibrate`.
+            WorkError: scores that are not numbers.
         """
         if not self.is_ready:
             raise SmallBigError("int8 needs `calibrate` on some videos first")
@@ -150,7 +152,11 @@ class VideoClassifier:
         for chunk in clips.split(VIEWS_AT_ONCE):
             images = to_input(chunk.to(self.device, non_blocking=True), self.config.input)
             chunks.append(self.network(images).softmax(1).cpu())
-        return torch.cat(chunks)
+        scores = torch.cat(chunks)
+        if not scores.isfinite().all():
+            what = "the network returns NaN instead of scores: its weights are damaged, or too large for this precision"
+            raise WorkError(what, self.precision)
+        return scores
 
     def score_videos(self, batches: Iterable[Sequence[VideoClips | Unreadable]]) -> Iterator[VideoScores | Unreadable]:
         """Scores videos as they are read: one result for each video, in the order in which they come.

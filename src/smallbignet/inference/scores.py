@@ -6,11 +6,22 @@ import os
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.evaluation import Evaluation
+from smallbignet.utils.checks import Must, is_file
+
+MOST_BYTES = 2**32  # of a scores file's arrays: two million videos of Kinetics-400
+ROUNDING = 0.01  # of a sum of softmax scores in bfloat16
+
+# A file to write, or nothing.
+ScoresFile = Annotated[
+    str,
+    Must("a file that ends in .npz and can be written", lambda file: not file or (file.endswith(".npz") and is_file(file))),
+]
 
 
 def save_scores(result: Evaluation, file: str) -> None:
@@ -25,23 +36,41 @@ def load_scores(file: str) -> Evaluation:
     """Reads what `save_scores` wrote.
 
     Raises:
-        SmallBigError: there is no such file, or it is no scores file.
+        SmallBigError: there is no such file, it is no scores file, or the scores are no probabilities.
     """
     try:
+        with zipfile.ZipFile(file) as archive:
+            if (size := sum(item.file_size for item in archive.infolist())) > MOST_BYTES:
+                raise SmallBigError(f"its arrays take {size:,} bytes, and {MOST_BYTES:,} are read at most", file)
         with np.load(file, allow_pickle=False) as arrays:
             videos, labels, scores, classes = (arrays[name] for name in ("videos", "labels", "scores", "classes"))
     except FileNotFoundError:
         raise SmallBigError("there is no such file", file) from None
-    except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
-        raise SmallBigError("this is no scores file; `smallbig evaluate --scores` writes them", file) from None
-    if not (
-        scores.shape == (len(videos), len(classes))
-        and labels.shape == videos.shape
-        and np.isin(labels, range(len(classes))).all()
-    ):
-        raise SmallBigError("the videos, labels, scores and classes of this scores file don't fit each other", file)
+    except SmallBigError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise many kinds of errors for a broken file
+        raise SmallBigError("this is no scores file; `smallbig evaluate --scores` writes them", file) from error
+    _check(videos, labels, scores, classes, file)
     paths = np.array([os.path.normpath(video) for video in videos.tolist()])  # without the "../" of a list in another folder
-    return Evaluation(paths, labels, scores, classes.tolist(), [], "")
+    return Evaluation(paths, labels.astype(np.int64), scores.astype(np.float32), classes.tolist(), [], "")
+
+
+def _check(videos: np.ndarray, labels: np.ndarray, scores: np.ndarray, classes: np.ndarray, file: str) -> None:
+    """Checks that arrays fit each other, and that the scores are probabilities. Errors as of `load_scores`."""
+    kinds = videos.dtype.kind + labels.dtype.kind.replace("u", "i") + scores.dtype.kind + classes.dtype.kind
+    if kinds != "UifU" or videos.ndim != 1 or classes.ndim != 1:
+        what = "videos and classes must be lists of texts, labels whole numbers, and scores floating-point numbers"
+        raise SmallBigError(what, file)
+    fits = scores.shape == (len(videos), len(classes)) and labels.shape == videos.shape
+    if not fits or not len(videos) or labels.min() < 0 or labels.max() >= len(classes):
+        raise SmallBigError("the videos, labels, scores and classes of this scores file don't fit each other", file)
+    for wrong, what in (
+        (~np.isfinite(scores).all(1), "NaN or infinity"),
+        ((scores < 0).any(1) | (abs(scores.sum(1, dtype=np.float64) - 1) > ROUNDING), "no probabilities that sum to 1"),
+    ):
+        if wrong.any():
+            hint = "only softmax scores can be averaged, not logits"
+            raise SmallBigError(f"the scores of {videos[wrong.argmax()]} are {what}; {hint}", file)
 
 
 def align(other: Evaluation, first: Evaluation, file: str, first_file: str) -> Evaluation:

@@ -63,7 +63,7 @@ def choose_networks(names: str) -> list[str]:
             raise SmallBigError("no network's name matches this pattern; `smallbig models` lists all", name)
         if not matching:
             try:
-                load_config(name)
+                load_model(name)  # so that weights which are missing or damaged are an error before anything is timed
             except SmallBigError as error:
                 if hint := did_you_mean(name, [*list_models(), *RIVALS]):
                     raise SmallBigError(f"no network has this name; {hint}`smallbig models` lists all", name) from error

@@ -14,11 +14,13 @@ where a document such as config.json is read (`read_arguments`), and at calls of
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from math import inf
+from pathlib import Path
 from reprlib import Repr
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -78,7 +80,22 @@ class Must:
     allows: Callable[[Any], object]
 
 
+def is_folder(path: str) -> bool:
+    """Whether a path is a folder that can be written, or can become one."""
+    try:
+        nearest = next(place for place in (Path(path), *Path(path).absolute().parents) if place.exists())
+    except (OSError, ValueError):  # such as a name that is too long
+        return False
+    return bool(path) and nearest.is_dir() and os.access(nearest, os.W_OK)
+
+
+def is_file(path: str) -> bool:
+    """Whether a path is of a file that can be written."""
+    return bool(path) and is_folder(str(Path(path).absolute().parent)) and not Path(path).is_dir()
+
+
 NON_EMPTY = Must("a text that is not empty", bool)
+Folder = Annotated[str, Must("a folder that can be written, or a path where one can be made", is_folder)]
 
 
 def check_fields(spec: Any, name: str) -> None:

@@ -1,21 +1,22 @@
-"""What every source of weights needs: read a checkpoint safely, rename its keys, load it with every key accounted for."""
+"""What every source of weights needs: rename the keys of a state dict, and load it with every key accounted for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from smallbignet.errors import SmallBigError
+from smallbignet.models.network import VideoNetwork
+from smallbignet.models.zoo import build_model
 
 State = dict[str, Tensor]
 Rules = tuple[tuple[str, str], ...]
 
-WRAPPERS = ("state_dict", "model_state", "model")  # the key of the weights in a checkpoint that holds more than weights
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # types that weights may be stored in
 
 # Patterns of our keys that a 2-D or SlowOnly network lacks. These parts have a last normalisation with a zero scale at the
 # start, so a network that has them returns what the network without them does.
@@ -34,35 +35,13 @@ RESNET_RULES: Rules = (
 )
 
 
-def read_checkpoint(path: str | Path) -> State:
-    """Reads the state dict in a `.pth`, `.pyth` or `.safetensors` file, without a wrapper (`WRAPPERS`) or `module.` prefixes.
-
-    Raises:
-        SmallBigError: there is no such file, it holds more than tensors (nothing is unpickled), or it holds no state dict.
-    """
-    if not Path(path).is_file():
-        raise SmallBigError("no such checkpoint", path)
-    try:
-        if str(path).endswith(".safetensors"):
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the readers raise many kinds of errors for a broken file
-        what = "not a checkpoint, or one that holds more than tensors, which is not loaded because it could run code"
-        raise SmallBigError(what, path) from error
-    while isinstance(state, dict) and (inside := [state[k] for k in WRAPPERS if isinstance(state.get(k), dict)]):
-        state = inside[0]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SmallBigError("this file holds no state dict (names to tensors)", path)
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
 def rename(state: State, rules: Rules) -> State:
     """Returns `state` under our names. A key that no rule matches keeps its name, and `load_exact` then reports it.
 
     A rule is a pattern for the whole key and its replacement, in which `{\\1+1}` stands for a stage's number plus one.
+
+    Raises:
+        SmallBigError: two keys get the same name.
     """
 
     def ours(key: str) -> str:
@@ -72,7 +51,12 @@ def rename(state: State, rules: Rules) -> State:
                 return re.sub(r"\{(\d)\+1\}", lambda m: str(int(m[1]) + 1), name)
         return key
 
-    return {ours(key): value for key, value in state.items()}
+    renamed: State = {}
+    for key, value in state.items():
+        if (name := ours(key)) in renamed:
+            raise SmallBigError(f"a checkpoint with two tensors for {name}", key)
+        renamed[name] = value
+    return renamed
 
 
 def add_time_axis(state: State) -> State:
@@ -90,10 +74,26 @@ def inflate(state: State, own: Mapping[str, Tensor]) -> State:
 
 
 def _inflate(weight: Tensor, like: Tensor) -> Tensor:
-    if weight.dim() != 5 or like.dim() != 5 or weight.shape[2] != 1:
+    extent = like.shape[2] if like.dim() == 5 else 1
+    if weight.dim() != 5 or extent == 1 or weight.shape != (*like.shape[:2], 1, *like.shape[3:]):
         return weight
-    extent = like.shape[2]
     return (weight / extent).repeat(1, 1, extent, 1, 1)
+
+
+def build_exact(model_args: Mapping[str, Any], state: State, source: object, may_miss: Iterable[str] = ()) -> VideoNetwork:
+    """Builds a network and loads a state dict, which is compared with the network before that takes any memory.
+
+    Args:
+        model_args: arguments of `create_model`.
+
+    Returns:
+        the network in training mode. The other arguments and errors are those of `load_exact`.
+    """
+    with torch.device("meta"):
+        _check_keys(build_model(**model_args).state_dict(), state, source, may_miss)
+    model = build_model(**model_args)
+    load_exact(model, state, source, may_miss)
+    return model
 
 
 def load_exact(model: nn.Module, state: State, source: object, may_miss: Iterable[str] = ()) -> None:
@@ -104,9 +104,18 @@ def load_exact(model: nn.Module, state: State, source: object, may_miss: Iterabl
         may_miss: patterns of keys that keep the model's own values where `state` lacks them.
 
     Raises:
-        SmallBigError: names what is missing, unexpected or of another shape. The model is then unchanged.
+        SmallBigError: names what is missing, unexpected or of another shape, or is not made of finite numbers. The model is
+            then unchanged.
     """
     own = model.state_dict()
+    _check_keys(own, state, source, may_miss)
+    for key, value in state.items():
+        if fault := _find_fault(key, value, own[key].dtype):
+            raise SmallBigError(f"these weights are damaged or of another kind: {key} {fault}", source)
+    model.load_state_dict(state, strict=False)
+
+
+def _check_keys(own: Mapping[str, Tensor], state: State, source: object, may_miss: Iterable[str]) -> None:
     optional = [*may_miss, r".*\.num_batches_tracked"]  # absent from checkpoints of PyTorch before 0.4.1
     faults = {
         "missing": [k for k in own if k not in state and not any(re.fullmatch(p, k) for p in optional)],
@@ -116,10 +125,23 @@ def load_exact(model: nn.Module, state: State, source: object, may_miss: Iterabl
         ],
     }
     if any(faults.values()):
-        what = "; ".join(f"{len(keys)} {fault}: {_some(keys)}" for fault, keys in faults.items() if keys)
+        what = "; ".join(f"{len(keys)} {fault}: {some(keys)}" for fault, keys in faults.items() if keys)
         raise SmallBigError(f"these weights don't fit the network: {what}", source)
-    model.load_state_dict(state, strict=False)
 
 
-def _some(keys: list[str], most: int = 3) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+def _find_fault(key: str, value: Tensor, dtype: torch.dtype) -> str:
+    """Why a tensor can't be loaded as one of that type; empty if it can."""
+    if value.layout != torch.strided or value.is_meta or (dtype.is_floating_point and value.dtype not in NUMBERS):
+        form = "" if value.layout == torch.strided else f" in the layout {value.layout}"
+        return f"holds {value.dtype}{form}, not floating-point numbers"
+    if dtype.is_floating_point and not value.to(dtype).isfinite().all():
+        return "holds NaN or infinity"
+    if key.endswith("running_var") and (value < 0).any():
+        return "holds a negative variance"
+    return ""
+
+
+def some(keys: Sequence[str], most: int = 3) -> str:
+    """The first few of some keys, and how many more there are."""
+    shown = ", ".join(key[:100] for key in keys[:most])
+    return shown + (f" and {len(keys) - most} more" if len(keys) > most else "")

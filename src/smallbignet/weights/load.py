@@ -17,11 +17,14 @@ from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import DropRate, HeadWindow, NumClasses, Stages, Width, build_model
 from smallbignet.weights import imagenet, official
-from smallbignet.weights.adapter import ADDED, CLASSIFIER, State, inflate, load_exact, read_checkpoint, rename
+from smallbignet.weights.adapter import ADDED, CLASSIFIER, State, build_exact, inflate, load_exact, rename
+from smallbignet.weights.checkpoint import read_checkpoint
 from smallbignet.weights.directory import CONFIG, WEIGHTS, ModelConfig, local_directory, read_config, read_state
 from smallbignet.weights.hub import download_model
 from smallbignet.weights.published import PUBLISHED
 from smallbignet.weights.sources import fetch
+
+ANCHOR = r"(?<!slow\.)(?<!fast\.)stem\.conv\.weight|laterals\.0\.conv\.weight"  # of our networks
 
 
 def create_model(
@@ -65,7 +68,8 @@ def load_weights(model: VideoNetwork, weights: str | Path, classes: Sequence[str
 
     Args:
         weights: "imagenet" or "imagenet_v2" (torchvision's), "timm/TAG" (a ResNet of timm's); what `find_model` takes; or a
-            checkpoint file (.pth, .pyth or .safetensors) with our names or with those of torchvision's ResNet.
+            checkpoint file (.pth, .pyth or .safetensors) with our names or with those of torchvision's ResNet, as FILE or as
+            FILE#PLACE (see `read_checkpoint`).
         classes: the network's class names in order. Without them, the same number of classes is enough.
 
     Raises:
@@ -83,14 +87,15 @@ def _read_weights(model: VideoNetwork, weights: str) -> tuple[State, list[str] |
     """Returns a state dict under our names, and its class names where they are known."""
     if imagenet.is_image_weights(weights):
         return imagenet.download_image_weights(model, weights), None
-    if Path(weights).is_file() and not local_directory(weights):
-        return _read_file(model, weights), None
+    file, _, entry = weights.rpartition("#") if not Path(weights).exists() else (weights, "", "")
+    if Path(file).is_file() and not local_directory(file):
+        return _read_file(model, file, entry), None
     directory = find_model(weights)
     return read_state(directory), read_config(directory).classes
 
 
-def _read_file(model: VideoNetwork, file: str) -> State:
-    state = read_checkpoint(file)
+def _read_file(model: VideoNetwork, file: str, entry: str) -> State:
+    state = read_checkpoint(file, f"{ANCHOR}|{official.ANCHOR}", entry)
     if any(value.dim() == 4 for value in state.values()):  # kernels without a time axis: an image network's
         state = imagenet.prepare_image_weights(model, state)
     state = rename(state, official.RULES)
@@ -111,8 +116,7 @@ def load_model(source: str | Path, device: str | torch.device = "cpu") -> VideoN
         WorkError: the download failed.
     """
     directory = find_model(source)
-    model = build_model(**read_config(directory).network)
-    load_exact(model, read_state(directory), directory / WEIGHTS)
+    model = build_exact(read_config(directory).network, read_state(directory), directory / WEIGHTS)
     return model.to(device).to(memory_format=torch.channels_last_3d).eval()
 
 

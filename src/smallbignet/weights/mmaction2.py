@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from smallbignet.weights.adapter import Rules, State, rename
 
+ANCHOR = r"backbone\.conv1\.conv\.weight"
 NORMALISATION = ("data_preprocessor.mean", "data_preprocessor.std")  # config.json has it
 
 

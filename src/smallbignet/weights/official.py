@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from smallbignet.weights.adapter import RESNET_RULES, Rules, State, rename
 
+ANCHOR = r"layer1\.0\.conv1\.weight"  # also of torchvision's ResNet
+
 RULES: Rules = (
     *RESNET_RULES,
     (r"layer(\d)\.(\d+)\.big(\d)\.1\.(\w+)", r"res{\1+1}.\2.unit\3.bn_big.\4"),

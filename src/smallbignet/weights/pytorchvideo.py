@@ -23,6 +23,8 @@ def _pathway(theirs: str, ours: str) -> Rules:
     )
 
 
+ANCHOR = r"blocks\.0\.(?:multipathway_blocks\.0\.)?conv\.weight"
+
 RULES: Rules = (
     *_pathway("", ""),
     *_pathway(r"multipathway_blocks\.0\.", "slow."),

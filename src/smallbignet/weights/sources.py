@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
@@ -14,18 +14,31 @@ from filelock import FileLock
 from smallbignet.data.annotations import read_classes
 from smallbignet.errors import SmallBigError, WorkError, did_you_mean
 from smallbignet.models.network import VideoNetwork
-from smallbignet.models.zoo import NETWORKS, build_model
+from smallbignet.models.zoo import NETWORKS
 from smallbignet.weights import mmaction2, official, pytorchvideo, tsm
-from smallbignet.weights.adapter import ADDED, State, add_time_axis, load_exact, read_checkpoint
+from smallbignet.weights.adapter import ADDED, State, add_time_axis, build_exact
+from smallbignet.weights.checkpoint import read_checkpoint
 from smallbignet.weights.directory import CONFIG, ModelConfig, save_model
 from smallbignet.weights.published import CHECKPOINTS, PUBLISHED, Checkpoint
 
-# Each adapter takes a checkpoint's state dict and the name of our network, and returns the state dict under our names.
-SOURCES: dict[str, Callable[[State, str], State]] = {
-    "official": official.adapt,
-    "pytorchvideo": pytorchvideo.adapt,
-    "mmaction2": mmaction2.adapt,
-    "tsm": tsm.adapt,
+
+class Source(NamedTuple):
+    """A key layout.
+
+    Attributes:
+        adapt: takes a checkpoint's state dict and the name of our network; returns the state dict under our names.
+        anchor: pattern of a key by which `read_checkpoint` finds a network.
+    """
+
+    adapt: Callable[[State, str], State]
+    anchor: str
+
+
+SOURCES = {
+    "official": Source(official.adapt, official.ANCHOR),
+    "pytorchvideo": Source(pytorchvideo.adapt, pytorchvideo.ANCHOR),
+    "mmaction2": Source(mmaction2.adapt, mmaction2.ANCHOR),
+    "tsm": Source(tsm.adapt, tsm.ANCHOR),
 }
 
 
@@ -63,20 +76,25 @@ def adapt_checkpoint(state: State, record: Checkpoint, file: object = "") -> tup
     Raises:
         SmallBigError: keys that are missing, unexpected or of another shape.
     """
-    renamed = SOURCES[record.source](state, record.network)
+    renamed = SOURCES[record.source].adapt(state, record.network)
+    bias = renamed.get("fc.bias", torch.empty(400))
     model_args: dict[str, Any] = {
         "name": record.network,
-        "num_classes": len(renamed.get("fc.bias", range(400))),
+        "num_classes": bias.shape[0] if bias.dim() else 1,
         "stages": record.stages,
         "head_window": record.head_window,
     }
-    model = build_model(**model_args)
-    load_exact(model, add_time_axis(renamed), file or record.name, may_miss=ADDED if record.adds_big_views else ())
-    return model.eval(), model_args
+    may_miss = ADDED if record.adds_big_views else ()
+    return build_exact(model_args, add_time_axis(renamed), file or record.name, may_miss).eval(), model_args
 
 
 def convert_checkpoint(
-    file: str | Path, record: Checkpoint, directory: str | Path, origin: dict[str, str], classes: str = ""
+    file: str | Path,
+    record: Checkpoint,
+    directory: str | Path,
+    origin: dict[str, str],
+    classes: str = "",
+    entry: str = "",
 ) -> tuple[dict[str, Any], int]:
     """Makes a model directory from a checkpoint file.
 
@@ -84,6 +102,7 @@ def convert_checkpoint(
         origin: what `config.json` says about where the weights came from, next to source and network.
         classes: a file with one class name per line, or a shipped list. If empty, it is the record's own list where the number
             of classes is that list's, else the class names are numbers.
+        entry: place of the network in the file; see `read_checkpoint`.
 
     Returns:
         The arguments of `create_model` that build the network, and the number of tensors in the checkpoint.
@@ -91,7 +110,7 @@ def convert_checkpoint(
     Raises:
         SmallBigError: the file is not such a checkpoint, or the class names do not fit.
     """
-    state = read_checkpoint(file)
+    state = read_checkpoint(file, SOURCES[record.source].anchor, entry)
     model, model_args = adapt_checkpoint(state, record, file)
     listed = classes or record.classes
     names = read_classes(listed) if listed else []

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from smallbignet.weights.adapter import RESNET_RULES, Rules, State, rename
 
+ANCHOR = r"base_model\.conv1\.weight"
+
 RULES: Rules = (
     (r"base_model\.layer(\d)\.(\d+)\.conv1\.net\.weight", r"res{\1+1}.\2.unit1.conv.weight"),
     # a block whose conv1 is not shifted belongs to another network
