@@ -34,6 +34,7 @@ from smallbignet.paper.tables import Network, Row, Table, find_tables
 from smallbignet.training.run_directory import RunDirectory, TrainReport
 from smallbignet.training.settings import TrainConfig, load_recipe, one_line
 from smallbignet.utils import plots
+from smallbignet.utils.checks import Folder, checked
 from smallbignet.utils.console import console
 from smallbignet.utils.files import write_text
 from smallbignet.version import __version__
@@ -42,8 +43,9 @@ TABLES = range(2, 10)  # these compare networks under one budget; Tables 10 and 
 VARIES = ("model.name", "model.stages", "data.select", "data.val_select", "run.seed", "run.dir")  # settings that runs differ in
 
 
+@checked
 def ablate(
-    table: str, *, recipe: str, data: str = "", seeds: str = "0,1,2", folds: str = "", out: str = "runs/ablate"
+    table: str, *, recipe: str, data: str = "", seeds: str = "0,1,2", folds: str = "", out: Folder = "runs/ablate"
 ) -> Ablation:
     """Trains and tests every network of one of the paper's tables under one budget, and compares with the paper's figures.
 

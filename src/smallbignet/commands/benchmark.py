@@ -9,17 +9,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import torch
 from rich import box
 from rich.console import Group
 from rich.table import Table
 
+from smallbignet.data.sampling import ClipSpec, Views
+from smallbignet.data.transforms import InputSpec, check_size
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.models.complexity import parse_clip
 from smallbignet.timing.cases import FLOORS, INFERENCE, TRAINING, Case, choose_networks, choose_variants, default_clip
 from smallbignet.timing.clips import write_clips
 from smallbignet.timing.turns import Row, Worker, measure
+from smallbignet.utils.checks import Range, checked
 from smallbignet.utils.console import bar
 from smallbignet.utils.machine import cpu_name, pick_device
 from smallbignet.version import __version__
@@ -41,16 +45,17 @@ class Benchmark:
     rows: list[Row]
 
 
+@checked
 def benchmark(
     *,
     model: str = "smallbig_r50",
     clip: str = "",
-    batch: int = 1,
+    batch: Annotated[int, Range(ge=0, le=4096)] = 1,
     train: bool = False,
     variants: str = "",
     videos: str = "",
-    turns: int = 7,
-    threads: int = 0,
+    turns: Annotated[int, Range(ge=1, le=10_000)] = 7,
+    threads: Annotated[int, Range(ge=0, le=1024)] = 0,
     device: str = "",
     profile: bool = False,
 ) -> Benchmark:
@@ -83,9 +88,12 @@ def benchmark(
     chosen = str(pick_device(device))
     if videos and train:
         raise SmallBigError("training steps are timed on noise, so leave out --videos", f"--videos {videos}")
-    _check_numbers(batch, turns, threads, fits_batch=train and chosen.startswith("cuda"))
+    if batch == 0 and not (train and chosen.startswith("cuda")):
+        raise SmallBigError("a batch has at least one clip; 0, the most that fit, is for --train on a GPU", "--batch 0")
     wanted = choose_variants(variants, chosen, TRAINING if train else INFERENCE)
     networks = {name: parse_clip(clip) if clip else default_clip(name) for name in choose_networks(model)}
+    for frames, side in networks.values():
+        check_size(ClipSpec("uniform", frames), InputSpec(side, (side, side), side), Views())
     threads = threads or torch.get_num_threads()
     rows: list[Row] = []
     rates: list[dict[str, float]] = []
@@ -111,15 +119,6 @@ def benchmark(
         floors={name: median(turn[name] for turn in rates) for name in FLOORS},
         rows=rows,
     )
-
-
-def _check_numbers(batch: int, turns: int, threads: int, fits_batch: bool) -> None:
-    if batch < 0 or (batch == 0 and not fits_batch):
-        raise SmallBigError("a batch has at least one clip; 0, the most that fit, is for --train on a GPU", f"--batch {batch}")
-    if turns < 1:
-        raise SmallBigError("each variant needs at least one turn", f"--turns {turns}")
-    if threads < 0:
-        raise SmallBigError("the number of threads can't be negative", f"--threads {threads}")
 
 
 def show(result: Benchmark) -> Group:

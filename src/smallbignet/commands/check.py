@@ -12,6 +12,7 @@ from smallbignet.data.integrity import VideoReport, check_videos
 from smallbignet.data.options import DataSource
 from smallbignet.data.source import LIST_SUFFIXES, find_files, find_part, read_part
 from smallbignet.errors import SmallBigError
+from smallbignet.utils.checks import FileOrNone, Workers, checked
 from smallbignet.utils.console import bar
 from smallbignet.utils.files import write_text
 
@@ -33,7 +34,8 @@ class CheckReport:
         return int(bool(self.bad))
 
 
-def check(data: list[str], *, clean: str = "", source: DataSource = DataSource(), workers: int = 0) -> CheckReport:
+@checked
+def check(data: list[str], *, clean: FileOrNone = "", source: DataSource = DataSource(), workers: Workers = 0) -> CheckReport:
     """Decodes every frame of every video once, and names the videos that can't be read, in whole or in part.
 
     Args:

@@ -25,6 +25,7 @@ from smallbignet.data.video import open_video
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.classifier import Prediction, VideoClassifier
 from smallbignet.training.settings import load_recipe
+from smallbignet.utils.checks import Folder, Seed, checked
 from smallbignet.utils.console import bar, console
 from smallbignet.weights.load import load_model
 
@@ -58,7 +59,8 @@ class DemoReport:
     seconds: float
 
 
-def demo(*, out: str = "runs/demo", seed: int = 0) -> DemoReport:
+@checked
+def demo(*, out: Folder = "runs/demo", seed: Seed = 0) -> DemoReport:
     """Makes video clips, trains SmallBigNet and its 2-D parent, evaluates both and predicts: under 4 minutes on 2 cores.
 
     Args:

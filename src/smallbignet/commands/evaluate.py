@@ -13,10 +13,12 @@ from smallbignet.data.source import read_part
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos, write_report
 from smallbignet.inference.scores import ScoresFile, save_scores
+from smallbignet.utils.checks import FolderOrNone, WorkersOrAll, checked
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.memory import keep_memory
 
 
+@checked
 def evaluate(
     model: str,
     data: str,
@@ -25,8 +27,8 @@ def evaluate(
     select: str = "",
     source: DataSource = DataSource(),
     scores: ScoresFile = "",
-    report: str = "",
-    workers: int = -1,
+    report: FolderOrNone = "",
+    workers: WorkersOrAll = -1,
     device: str = "",
     precision: str = "fp32",
 ) -> Evaluation:

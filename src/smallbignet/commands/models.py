@@ -9,7 +9,8 @@ from rich.table import Column, Table
 
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.complexity import Complexity, complexity, parse_clip
-from smallbignet.models.zoo import NETWORKS, SLOWFAST, build_model, list_models
+from smallbignet.models.zoo import NETWORKS, SLOWFAST, NumClasses, build_model, list_models
+from smallbignet.utils.checks import checked
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Catalog:
     networks: dict[str, Complexity]
 
 
-def models(pattern: str = "*", *, clip: str = "8x224", num_classes: int = 400) -> Catalog:
+@checked
+def models(pattern: str = "*", *, clip: str = "8x224", num_classes: NumClasses = 400) -> Catalog:
     """Lists networks with their parameters and multiply-accumulates; no weights are made.
 
     Args:

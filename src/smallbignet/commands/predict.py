@@ -8,7 +8,8 @@ from rich.table import Column, Table
 
 from smallbignet.data.options import VideoOptions
 from smallbignet.data.source import find_files
-from smallbignet.inference.classifier import Answer, VideoClassifier
+from smallbignet.inference.classifier import Answer, Top, VideoClassifier
+from smallbignet.utils.checks import checked
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.memory import keep_memory
 
@@ -29,11 +30,12 @@ class Answers:
         return [asdict(answer) for answer in self.answers]
 
 
+@checked
 def predict(
     model: str,
     videos: list[str],
     *,
-    top: int = 5,
+    top: Top = 5,
     views: str = "auto",
     source: VideoOptions = VideoOptions(),
     device: str = "",

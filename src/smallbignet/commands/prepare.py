@@ -15,12 +15,13 @@ from rich.filesize import decimal
 
 from smallbignet.data.annotations import Annotations, to_csv
 from smallbignet.data.containers import VIDEO_EXTENSIONS
-from smallbignet.data.encoding import Encoding, Prepared, prepare_video
+from smallbignet.data.encoding import Crf, Encoding, Gop, Prepared, ShortSide, prepare_video
 from smallbignet.data.folders import find_videos, walk
 from smallbignet.data.integrity import VideoReport, seconds_allowed
 from smallbignet.data.options import DataSource, VideoOptions
 from smallbignet.data.source import LIST_SUFFIXES, read_part
 from smallbignet.errors import SmallBigError, WorkError
+from smallbignet.utils.checks import Folder, Workers, checked
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.files import fresh_name, write_text
 from smallbignet.utils.processes import Failure, in_processes
@@ -62,15 +63,16 @@ class PrepareReport:
         return words
 
 
+@checked
 def prepare(
     data: str,
-    target: str,
+    target: Folder,
     *,
-    short_side: int = 256,
-    gop: int = 8,
-    crf: int = 23,
+    short_side: ShortSide = 256,
+    gop: Gop = 8,
+    crf: Crf = 23,
     source: DataSource = DataSource(),
-    workers: int = 0,
+    workers: Workers = 0,
 ) -> PrepareReport:
     """Re-encodes videos (H.264 in .mp4, upright, no audio, every frame at its time) to be read fast; reports what that saves.
 

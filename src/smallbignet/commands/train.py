@@ -10,6 +10,7 @@ from smallbignet.training.distributed import lost_process
 from smallbignet.training.run_directory import TrainReport
 from smallbignet.training.settings import TrainConfig
 from smallbignet.training.trainer import Trainer
+from smallbignet.utils.checks import Folder, read_as
 from smallbignet.weights.load import load_config
 
 
@@ -24,6 +25,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:
         SmallBigError: settings or data that can't work; a run directory that holds a run, or none to resume.
         WorkError: too many unreadable videos, a loss that is no longer a number, no GPU memory left, or a lost process.
     """
+    read_as(Folder, config.run.dir, "run.dir")
     try:
         return Trainer(config, resume).run()
     except torch.OutOfMemoryError as error:

@@ -28,6 +28,10 @@ TIME_BASE = Fraction(1, 360000)
 # FFmpeg's flags: bicubic, full chroma in and out, accurate rounding (without it, all colours get one or two of 255 darker).
 SCALER = 0x4 | 0x2000 | 0x4000 | 0x40000
 
+ShortSide = Annotated[int, Range(ge=2, le=8192)]
+Gop = Annotated[int, Range(ge=1, le=10_000)]
+Crf = Annotated[int, Range(ge=0, le=51)]
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -39,9 +43,9 @@ class Encoding:
         crf: x264's constant rate factor, 0 to 51; more is smaller and worse.
     """
 
-    short_side: Annotated[int, Range(ge=2, le=8192)]
-    gop: Annotated[int, Range(ge=1, le=10_000)]
-    crf: Annotated[int, Range(ge=0, le=51)]
+    short_side: ShortSide
+    gop: Gop
+    crf: Crf
 
     def __post_init__(self) -> None:
         check_fields(self, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,13 @@ from smallbignet.errors import SmallBigError, VideoError, WorkError
 from smallbignet.inference.clips import ClipReader, VideoClips, ahead
 from smallbignet.inference.fuse import fuse
 from smallbignet.models.network import VideoNetwork
+from smallbignet.utils.checks import Range, read_as
 from smallbignet.utils.machine import pick_device
 from smallbignet.weights.directory import ModelConfig
 from smallbignet.weights.load import load_config, load_model
 
 VIEWS_AT_ONCE = 8  # in one forward pass: enough to keep a CPU busy, few enough for its memory at 256x256
+Top = Annotated[int, Range(ge=1, le=30_000)]  # classes
 CALIBRATION = 32  # videos that the value ranges of int8 are measured on
 PRECISIONS = ("fp32", "bf16", "int8")
 
@@ -200,6 +203,7 @@ class VideoClassifier:
         self, paths: Iterable[str | Path], top: int = 5, views: str = "auto", options: VideoOptions = VideoOptions()
     ) -> Iterator[Answer]:
         """What `predict` returns or raises for each video, while the next views are read."""
+        read_as(Top, top, "top")
         items = self.reader(views, options).read_all(map(str, paths))
         for result in self.score_videos([item] for item in ahead(items)):
             if isinstance(result, Unreadable):

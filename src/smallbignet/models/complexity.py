@@ -32,11 +32,11 @@ def parse_clip(clip: str) -> tuple[int, int]:
     """Return the frames and the size of a clip written "8x224".
 
     Raises:
-        SmallBigError: another form.
+        SmallBigError: another form, or a number above 4096.
     """
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", clip)
-    if not match:
-        raise SmallBigError("a clip is written frames x size, such as 8x224", clip)
+    match = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", clip)
+    if not match or max(map(int, match.groups())) > 4096:
+        raise SmallBigError("a clip is written frames x size, such as 8x224, each up to 4096", clip)
     return int(match[1]), int(match[2])
 
 

@@ -18,7 +18,7 @@ from smallbignet.data.split import DataSpec
 from smallbignet.data.transforms import AugmentSpec, InputSpec, check_size
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.zoo import DropRate, Width, check_clip_len, find_blocks
-from smallbignet.utils.checks import NON_EMPTY, Must, Range, check_fields, described, read_as
+from smallbignet.utils.checks import NON_EMPTY, Must, Range, Seed, WorkersOrAll, check_fields, described, read_as
 
 MOST_BYTES = 2**20  # of a recipe
 MOST_ALIASES = 20  # of a recipe; ever more aliases of aliases would fill the memory
@@ -121,10 +121,10 @@ class RunSpec:
     """
 
     dir: Annotated[str, NON_EMPTY] = "runs/latest"
-    seed: Annotated[int, Range(ge=0, le=2**32 - 1)] = 0
+    seed: Seed = 0
     device: Annotated[str, DEVICE] = ""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    workers: Annotated[int, Range(ge=-1, le=1024)] = -1
+    workers: WorkersOrAll = -1
     grad_checkpointing: bool = False
     channels_last: bool = True
     save_steps: Annotated[int, Range(ge=1, le=1_000_000)] = 500

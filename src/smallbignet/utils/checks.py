@@ -96,6 +96,11 @@ def is_file(path: str) -> bool:
 
 NON_EMPTY = Must("a text that is not empty", bool)
 Folder = Annotated[str, Must("a folder that can be written, or a path where one can be made", is_folder)]
+FolderOrNone = Annotated[str, Must("a folder that can be written, or nothing", lambda path: not path or is_folder(path))]
+FileOrNone = Annotated[str, Must("a file that can be written, or nothing", lambda path: not path or is_file(path))]
+Seed = Annotated[int, Range(ge=0, le=2**32 - 1)]
+Workers = Annotated[int, Range(ge=0, le=1024)]
+WorkersOrAll = Annotated[int, Range(ge=-1, le=1024)]
 
 
 def check_fields(spec: Any, name: str) -> None:
