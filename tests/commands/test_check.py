@@ -59,7 +59,7 @@ def test_a_download_that_stopped_half_way_is_damaged(name, frames, tmp_path):
 def test_frame_folder_with_a_gap_is_damaged(tmp_path):
     for i in (1, 2, 3, 5):
         Image.new("RGB", (8, 6)).save(tmp_path / f"img_{i:05d}.jpg")
-    assert check_video(str(tmp_path)).reason == "3 of 4 frames can be read without damage"
+    assert check_video(str(tmp_path)).reason == "4 of 5 frames can be read without damage; there is no image 4"
 
 
 def test_reports_come_in_the_order_of_the_paths(tmp_path):

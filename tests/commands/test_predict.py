@@ -53,13 +53,16 @@ def test_a_missing_name_costs_that_name(run, clips, capsys):
     assert main(["predict", str(run), "gone.mp4", "*.gone"]) == 2
 
 
-def test_a_folder_of_frames_with_other_names(run, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("name", "template"), [("f{:03d}.png", "f{:03d}.png"), ("Shot{}.WEBP", "shot{:d}.webp"), ("f{:04d}.JPG", "F{:04d}.jpg")]
+)
+def test_a_folder_of_frames_with_other_names(name, template, run, tmp_path, capsys):
     (tmp_path / "clips" / "one").mkdir(parents=True)
-    for i in range(1, 9):
-        Image.new("RGB", (40, 32), (30 * i, 0, 0)).save(tmp_path / "clips" / "one" / f"f{i:03d}.png")
+    for i in range(7, 15):
+        Image.new("RGB", (40, 32), (15 * i, 0, 0)).save(tmp_path / "clips" / "one" / name.format(i))
     words = ["predict", str(run), str(tmp_path / "clips"), "--top", "1", "--json"]
     assert main(words) == 2 and "no video of this name" in capsys.readouterr().err
-    assert main([*words, "--data.filename_tmpl", "f{:03d}.png"]) == 0
+    assert main([*words, "--data.filename_tmpl", template]) == 0
     [answer] = json.loads(capsys.readouterr().out)
     assert answer["path"] == str(tmp_path / "clips" / "one") and len(answer["predictions"]) == 1
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from smallbignet.data.containers import VIDEO_EXTENSIONS
-from smallbignet.data.frames import check_template
+from smallbignet.data.frames import frame_pattern
 
 # What operating systems and tools leave beside one's own files, besides the names that begin with a dot; in lower case.
 SYSTEM_NAMES = frozenset(
@@ -32,7 +31,6 @@ SYSTEM_NAMES = frozenset(
         "thumbs.db",
     }
 )
-USUAL_FRAMES = r"(img_?|image_?|frame_?)?\d+\.(jpe?g|png|webp|bmp)"
 
 
 @dataclass(frozen=True)
@@ -95,29 +93,17 @@ def each_video(path: str | Path, filename_tmpl: str = "") -> Iterator[Path]:
     Raises:
         SmallBigError: the template is malformed.
     """
-    is_frame = frame_pattern(filename_tmpl).fullmatch
+    patterns = {frame_pattern(), frame_pattern(filename_tmpl)}
     for folder in walk(str(path)):
         videos = list(filter(is_video, folder.files))
         yield from (Path(folder.path, name) for name in videos)
-        if not videos and any(map(is_frame, folder.files)):
+        if not videos and any(pattern.fullmatch(name) for name in folder.files for pattern in patterns):
             yield Path(folder.path)
 
 
 def find_videos(path: str | Path, filename_tmpl: str = "") -> list[Path]:
     """All that `each_video` yields, sorted."""
     return sorted(each_video(path, filename_tmpl))
-
-
-def frame_pattern(filename_tmpl: str = "") -> re.Pattern[str]:
-    """What the name of a frame looks like: a usual one, whatever its number, or one of a template.
-
-    Raises:
-        SmallBigError: the template is malformed.
-    """
-    if not filename_tmpl:
-        return re.compile(USUAL_FRAMES, re.IGNORECASE)
-    before, after = map(re.escape, re.split(r"\{.*?\}", check_template(filename_tmpl)))
-    return re.compile(rf"{USUAL_FRAMES}|{before}\d+{after}", re.IGNORECASE)
 
 
 def real_paths(paths: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,13 +19,9 @@ from smallbignet.data.images import open_image, upright_rgb, upright_size
 from smallbignet.data.limits import Limits
 from smallbignet.errors import SmallBigError, VideoError
 
-# The usual names of the frames of a video, in the order in which a folder is searched for them.
-TEMPLATES = [
-    f"{prefix}{{:0{digits}d}}.{suffix}"
-    for suffix in ("jpg", "png")
-    for prefix in ("img_", "", "frame_", "image_", "frame")
-    for digits in (5, 6, 4, 8, 10)
-]
+USUAL_FRAME = re.compile(
+    r"(?P<series>(?:(?:img|image|frame)[-_ ]?)?)(?P<number>[0-9]+)\.(?:bmp|jp2|jpe?g|png|ppm|tiff?|webp)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +98,10 @@ class Video(ABC):
                 whole += len(list(self._read([i])))
         return whole
 
+    def missing_frames(self) -> str:
+        """Which of the promised frames are missing, in words; empty where that is unknown, or none is."""
+        return ""
+
     @abstractmethod
     def _read(self, wanted: Sequence[int]) -> Iterator[Tensor]:
         """Reads upright frames, uint8 (3, H, W), whose numbers ascend; raises VideoError."""
@@ -115,49 +116,69 @@ class Video(ABC):
         self.close()
 
 
-def check_template(filename_tmpl: str) -> str:
-    """The template itself, if it is one.
+def frame_pattern(filename_tmpl: str = "") -> re.Pattern[str]:
+    """What the name of a frame looks like, a usual one or one of a template. Its groups are `series` and `number`.
+
+    Capitals don't count, so that img_{:05d}.jpg is also IMG_00001.JPG.
 
     Raises:
-        SmallBigError: it has no place for the frame's number, or several.
+        SmallBigError: the template has no place for the frame's number, or several.
     """
-    if not re.fullmatch(r"[^{}]*\{(:\d*d?)?\}[^{}]*", filename_tmpl):
+    if not filename_tmpl:
+        return USUAL_FRAME
+    match = re.fullmatch(r"([^{}]*)\{(?::([0-9]*)d?)?\}([^{}]*)", filename_tmpl)
+    if not match:
         raise SmallBigError("a frame's name has its number in it, such as img_{:05d}.jpg", f"filename_tmpl {filename_tmpl}")
-    return filename_tmpl
+    before, digits, after = match.groups()
+    width = max(1, int(digits or 1))
+    number = rf"(?P<number>[0-9]{{{width}}}|[1-9][0-9]{{{width},}})"  # 00001 and 100000 for five digits
+    return re.compile(f"(?P<series>{re.escape(before)}){number}{re.escape(after)}", re.IGNORECASE)
 
 
 class FrameFolder(Video):
-    """A folder with one image per frame, numbered from 0 or 1 without a gap. Images with other names are ignored.
+    """A folder with one image per frame, in the order of the numbers in their names. Images with other names are ignored.
+
+    The numbers may begin anywhere, and have zeros before them or not. Where they are not evenly spaced, frames are missing.
 
     Args:
-        filename_tmpl: name of a frame, such as "img_{:05d}.jpg"; where it is empty, the first of `TEMPLATES` that is there.
+        filename_tmpl: name of a frame, such as "img_{:05d}.jpg"; where it is empty, a usual one such as frame_1.png.
     """
 
     def __init__(self, path: str, filename_tmpl: str = "", limits: Limits = Limits()):
         self.path = path
         self.fps = 0.0
         self._limits = limits
-        names = set(os.listdir(path))
-        self._template, self._first = self._find_frames(names, [check_template(filename_tmpl)] if filename_tmpl else TEMPLATES)
-        self.num_frames = 0
-        while self._name(self.num_frames) in names:
-            self.num_frames += 1
-            limits.check_frames(self.num_frames, path)
-        prefix, suffix = map(re.escape, re.split(r"\{.*?\}", self._template))
-        self.claimed_frames = len(list(filter(re.compile(rf"{prefix}\d+{suffix}").fullmatch, names)))
+        names = self._find_frames(filename_tmpl)
+        limits.check_frames(len(names), path)
+        numbers = sorted(names)
+        self._names = [names[number] for number in numbers]
+        self.num_frames = len(numbers)
+        self._gaps = _find_gaps(numbers)
+        self.claimed_frames = self.num_frames + sum(last - first + 1 for first, last in self._gaps)
         with self._open(0) as image:
             self.width, self.height = upright_size(image)
 
-    def _find_frames(self, names: set[str], templates: Sequence[str]) -> tuple[str, int]:
-        for template in templates:
-            for first in (0, 1):
-                if template.format(first) in names:
-                    return template, first
-        others = ", 00001.jpg or the like; data.filename_tmpl names other frames" if len(templates) > 1 else ""
-        raise VideoError(f"the folder has no {templates[0].format(1)}{others}", self.path)
+    def missing_frames(self) -> str:
+        gaps = [str(first) if first == last else f"{first} to {last}" for first, last in self._gaps[:5]]
+        more = ", ..." if len(self._gaps) > 5 else ""
+        return f"there is no image {', '.join(gaps)}{more}" if gaps else ""
 
-    def _name(self, index: int) -> str:
-        return self._template.format(self._first + index)
+    def _find_frames(self, filename_tmpl: str) -> dict[int, str]:
+        """The names of the frames by their numbers."""
+        pattern = frame_pattern(filename_tmpl)
+        matches = [match for name in sorted(os.listdir(self.path)) if (match := pattern.fullmatch(name))]
+        if not matches:
+            usual = "img_00001.jpg, 00001.jpg or the like; data.filename_tmpl names other frames"
+            raise VideoError(f"the folder has no {filename_tmpl.format(1) or usual}", self.path)
+        names: dict[int, str] = {}
+        first = matches[0]
+        for match in matches:
+            is_of_series = match["series"].lower() == first["series"].lower()
+            same = names.setdefault(int(match["number"]), match[0]) if is_of_series else first[0]
+            if same != match[0]:
+                what = f"the folder has two numberings of frames, such as {same} and {match[0]}"
+                raise VideoError(f"{what}; data.filename_tmpl, such as img_{{:05d}}.jpg, says which is read", self.path)
+        return names
 
     def _read(self, wanted: Sequence[int]) -> Iterator[Tensor]:
         return map(self._rgb, wanted)
@@ -166,8 +187,16 @@ class FrameFolder(Video):
         with self._open(index) as image:
             rgb = upright_rgb(image)
         if rgb.shape != (self.height, self.width, 3):
-            raise VideoError(f"frame {self._name(index)} has another size than the first", self.path)
+            raise VideoError(f"frame {self._names[index]} has another size than the first", self.path)
         return torch.from_numpy(rgb).permute(2, 0, 1)
 
     def _open(self, index: int) -> AbstractContextManager[Image.Image]:
-        return open_image(os.path.join(self.path, self._name(index)), self._limits)
+        return open_image(os.path.join(self.path, self._names[index]), self._limits)
+
+
+def _find_gaps(numbers: list[int]) -> list[tuple[int, int]]:
+    """The first and the last number of each gap. Three or more numbers that are evenly spaced have none."""
+    steps = {after - before for before, after in pairwise(numbers)}
+    if len(steps) == 1 and len(numbers) > 2:
+        return []
+    return [(before + 1, after - 1) for before, after in pairwise(numbers) if after > before + 1]

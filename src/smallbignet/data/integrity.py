@@ -44,7 +44,8 @@ def judge(video: Video, whole: int) -> VideoReport:
     if whole == 0:
         return VideoReport(video.path, "unreadable", f"all of its {promised} frames are damaged or missing", 0)
     if whole < promised:
-        return VideoReport(video.path, "damaged", f"{whole} of {promised} frames can be read without damage", whole)
+        missing = f"; {names}" if (names := video.missing_frames()) else ""
+        return VideoReport(video.path, "damaged", f"{whole} of {promised} frames can be read without damage{missing}", whole)
     return VideoReport(video.path, "ok", "", whole)
 
 

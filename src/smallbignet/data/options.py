@@ -11,7 +11,7 @@ from smallbignet.data.limits import Limits
 from smallbignet.data.video import open_video
 from smallbignet.utils.checks import NON_EMPTY, Must
 
-TEMPLATE = re.compile(r"[^{}]*(\{(:[0-9]{0,2}d?)?\}[^{}]*)?")
+TEMPLATE = re.compile(r"([^{}]*\{(:[0-9]{0,2}d?)?\}[^{}]*)?")
 FRAME_NAME = Must("a file name with one place for the frame's number, such as img_{:05d}.jpg", TEMPLATE.fullmatch)
 
 
@@ -20,7 +20,8 @@ class VideoOptions(Limits):
     """How videos are opened.
 
     Attributes:
-        filename_tmpl: name of the frames in a folder of frames, such as img_{:05d}.jpg; found out where it is empty.
+        filename_tmpl: name of the frames in a folder of frames, such as f{:05d}.jpg; a number, alone or after img,
+            image or frame, where it is empty.
         backend: what decodes video files: auto (PyAV), pyav or torchcodec.
         square_pixels: widen or narrow the frames of files whose pixels are not shown square; false reads them as stored.
     """

@@ -62,6 +62,24 @@ def test_folders_of_frames_with_other_names(tmp_path):
     assert rows(found) == [("3", "box"), ("1", "run"), ("2", "run")]
 
 
+@pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("", ["1.jpg", "10.jpg", "9.jpg"]),
+        ("", ["IMG_0007.JPG", "IMG_0008.JPG"]),
+        ("", ["frame_12.webp", "frame_13.webp"]),
+        ("", ["00001.tif"]),
+        ("f{}.jpg", ["f9.jpg", "f10.jpg"]),
+        ("f{:03d}.jpg", ["F007.JPG", "F1000.JPG"]),
+        ("shot 1 {:d} left.png", ["shot 1 0 left.png"]),
+    ],
+)
+def test_folders_of_frames_with_odd_names(tmp_path, template, names):
+    make(tmp_path, *(f"run/1/{name}" for name in names), *(f"box/deep/2/{name}" for name in names), "box/3/poster.jpg")
+    found = read_annotations(tmp_path, DataSource(filename_tmpl=template))
+    assert rows(found) == [("2", "box"), ("1", "run")]
+
+
 SYSTEM_FOLDERS = [
     ".git",
     ".ipynb_checkpoints",
