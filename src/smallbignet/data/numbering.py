@@ -43,7 +43,8 @@ class Numbering:
         Args:
             unit: the stream's time base.
         """
-        return (np.array(self.times, np.int64) - self.times[0]) * float(unit)
+        first = self.times[0]
+        return np.array([time - first for time in self.times], np.float64) * float(unit)
 
     def begin_at(self, first: int) -> None:
         """Leaves out the frames before a frame, which gets the number 0."""
@@ -59,9 +60,9 @@ def read_numbering(path: str, container: InputContainer, stream: VideoStream, li
     Raises:
         VideoError: there are too many.
     """
-    shown: list[int | None] = []
+    shown: list[int] = []
     keys: list[int] = []
-    hidden = 0
+    num_frames = hidden = 0
     first = last = None
     codec = stream.codec_context.name
     for packet in read_packets(container, stream):
@@ -72,17 +73,21 @@ def read_numbering(path: str, container: InputContainer, stream: VideoStream, li
         if packet.is_keyframe and packet.pts is not None:
             keys.append(packet.pts)
         if is_shown(packet, codec):
-            shown.append(packet.pts)
+            num_frames += 1
+            if packet.pts is not None:
+                shown.append(packet.pts)
         else:
             hidden += 1
-        limits.check_frames(len(shown) + hidden, path)
-    times = sorted({pts for pts in shown if pts is not None})
-    timed = stores_times(container) and 0 < len(times) == len(shown)
-    claimed = len(shown)
+        limits.check_frames(num_frames + hidden, path)
+    times = sorted(set(shown))
+    # Without B-frames, a decoder returns frames as they are stored, so that times that go backwards are wrong.
+    is_in_order = times == shown or stream.codec_context.has_b_frames
+    timed = stores_times(container) and is_in_order and 0 < len(times) == num_frames
+    claimed = num_frames
     if is_cut_short(path, form_of(container)) or (last is not None and last.is_corrupt):
         claimed = max(claimed, _promised(stream, times, hidden))
     return Numbering(
-        num_frames=len(shown),
+        num_frames=num_frames,
         claimed_frames=claimed,
         times=times,
         number={time: i for i, time in enumerate(times)} if timed else None,

@@ -217,13 +217,19 @@ class PyAVVideo(Video):
         return upright(torch.from_numpy(rgb).permute(2, 0, 1), frame)
 
     def _frame(self, index: int) -> VideoFrame:
-        """Decodes a frame: at first the fast way, then without skipping frames, then from the start of the file."""
+        """Decodes a frame: at first the fast way, then without skipping frames, then from the start of the file.
+
+        Frames that come out in another order than that of their times are counted from then on.
+        """
         keys = self._numbering.keys
+        is_timed = self._numbering.number is not None
         while (frame := self._reach(index)) is None:
             if self._skipped:
                 self._skips = False
             elif self._key_before(index) is not None:
                 self._numbering.keys = []
+            elif is_timed and self._is_out_of_order():
+                is_timed = False
             else:
                 self._numbering.keys = keys  # seeks are not to blame
                 raise VideoError(f"frame {index} of {self.num_frames} can't be decoded{self._error}", self.path)
@@ -242,6 +248,12 @@ class PyAVVideo(Video):
         found = self._last if self._at == index else None
         self._last = found
         return found
+
+    def _is_out_of_order(self) -> bool:
+        """Decodes on to the end, and returns whether frames came out in another order than that of their times."""
+        for _ in self._decoder:
+            pass
+        return self._numbering.number is None
 
     def _key_before(self, index: int) -> int | None:
         """The time at which the last key frame at or before a frame is shown; None without one, or without trusted times."""

@@ -33,15 +33,15 @@ class ClipSpec:
         frame_interval: distance from one frame to the next in dense clips. "8x8" means clip_len x frame_interval.
         fps: frames per second that frame_interval counts in dense clips, whatever the rate of the video; 0 counts the frames of
             the video.
-        by_time: make the segments of uniform clips equally long in time; otherwise they have equally many frames. Both are the
-            same but for videos with a variable frame rate.
+        by_time: make the segments of uniform clips equally long in time, where a file has time stamps that can be trusted;
+            false gives segments with equally many frames. Only videos with a variable frame rate differ.
     """
 
     sampling: Literal["dense", "uniform"] = "dense"
     clip_len: Annotated[int, Range(ge=1, le=4096)] = 8
     frame_interval: Annotated[int, Range(ge=1, le=LONGEST_INTERVAL)] = 8
     fps: Annotated[float, Range(ge=0, le=1000)] = 0.0
-    by_time: bool = True
+    by_time: bool = False  # as in the model directories and recipes that don't say
 
     def __post_init__(self) -> None:
         check_fields(self, "clip")
@@ -118,7 +118,8 @@ def find_places(video: Video, spec: ClipSpec, limits: Limits) -> Places:
     if spec.sampling == "uniform":
         step = duration / count
         return Places(count, spec, start=step / 2, step=step, edges=times[1:])
-    parts = max(1, min(round(count / duration / spec.fps), LONGEST_INTERVAL // spec.frame_interval))
+    most = LONGEST_INTERVAL // spec.frame_interval
+    parts = max(1, round(min(count / duration / spec.fps, most)))
     step = 1 / (spec.fps * parts)
     count = max(1, round(duration / step))
     limits.check_frames(count, video.path)
