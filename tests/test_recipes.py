@@ -95,17 +95,9 @@ def test_a_data_set_from_its_owners_files(tmp_path, capsys, recipe, make, shorte
     assert json.loads(report)["train_videos"] == 2 and json.loads(report)["unreadable"] == {}
     assert missing in said
     scores = tmp_path / "scores.npz"
-    test = [
-        "evaluate",
-        str(run),
-        str(data),
-        "--scores",
-        str(scores),
-        "--workers",
-        "0",
-        "--json",
-        *(["--views", views] if views else []),
-    ]
+    test = ["evaluate", str(run), str(data), "--scores", str(scores), "--workers", "0", "--json"]
+    if views:
+        test += ["--views", views]
     assert main(test) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["views"] == (views or load_recipe(recipe).run.views)

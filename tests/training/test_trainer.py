@@ -19,6 +19,8 @@ from smallbignet import SmallBigError, WorkError, load_config, load_model
 from smallbignet.cli import explain
 from smallbignet.commands.evaluate import evaluate
 from smallbignet.commands.train import train
+from smallbignet.training import distributed
+from smallbignet.training.distributed import make_accelerator
 from smallbignet.training.trainer import Trainer
 
 
@@ -114,6 +116,12 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(recipe, tmp_path):
 def test_settings_train(tiny, overrides):
     report = train(tiny("--optim.epochs", "1", *overrides))
     assert report.epochs == 1 and report.val_videos == 6
+
+
+@pytest.mark.parametrize(("has_instructions", "expected"), [(True, "bf16"), (False, "no")])
+def test_auto_is_bf16_where_the_device_has_instructions_for_it(tiny, monkeypatch, has_instructions, expected):
+    monkeypatch.setattr(distributed, "computes_bf16", lambda device: has_instructions)
+    assert make_accelerator(tiny("--run.precision", "auto")).mixed_precision == expected
 
 
 @pytest.mark.gpu

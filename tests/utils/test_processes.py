@@ -88,4 +88,7 @@ def test_ctrl_c_ends_all_processes_at_once(tmp_path):
     assert children
     os.killpg(process.pid, signal.SIGINT)
     process.wait(timeout=20)
+    deadline = time.monotonic() + 5
+    while any(map(is_running, children)) and time.monotonic() < deadline:  # the last to end are told by their parent's end
+        time.sleep(0.05)
     assert not any(map(is_running, children))

@@ -15,6 +15,7 @@ from torch import nn
 from smallbignet.errors import SmallBigError
 from smallbignet.training.settings import TrainConfig
 from smallbignet.training.trackers import find_trackers
+from smallbignet.utils.machine import computes_bf16
 
 # what gloo and NCCL say when another process has ended
 LOST = re.compile(r"closed by peer|reset by peer|broken pipe|remote process|watchdog|timed? ?out|connection refused", re.I)
@@ -32,10 +33,13 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         raise SmallBigError("there is no CUDA device here; use cpu", "run.device cuda")
     if run.precision == "fp16" and cpu:
         raise SmallBigError("fp16 needs a GPU; a CPU takes bf16 or fp32", "run.precision fp16")
+    chosen = run.precision
+    if chosen == "auto":
+        chosen = "bf16" if computes_bf16(torch.device("cpu" if cpu else "cuda")) else "fp32"
     AcceleratorState._reset_state()  # else the second run in a process could not have another precision than the first
     return Accelerator(
         cpu=cpu,
-        mixed_precision="no" if run.precision == "fp32" else run.precision,
+        mixed_precision="no" if chosen == "fp32" else chosen,
         gradient_accumulation_steps=config.optim.accumulate,
         log_with=find_trackers(run.trackers) or None,
         project_config=ProjectConfiguration(logging_dir=str(Path(run.dir) / "tensorboard")),

@@ -108,7 +108,8 @@ class RunSpec:
         dir: the run directory, for settings, metrics, the best and the last model, and the state to resume from.
         seed: seed of the first weights, the batches, the crops and the dropout.
         device: "cpu" or "cuda"; if not given, a GPU if there is one.
-        precision: "fp32", "bf16", or "fp16" (on a GPU, with gradient scaling).
+        precision: "fp32", "bf16", "auto" (bf16 where the device has instructions for it, else fp32), or "fp16" (on a GPU, with
+            gradient scaling).
         workers: processes that decode videos, for each training process; -1 means all cores but one.
         grad_checkpointing: compute each block again for the backward pass, which needs less memory and more time.
         channels_last: use the memory format channels_last_3d, which is up to 3 times as fast on a CPU, with the same results.
@@ -123,7 +124,7 @@ class RunSpec:
     dir: Annotated[str, NON_EMPTY] = "runs/latest"
     seed: Seed = 0
     device: Annotated[str, DEVICE] = ""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     workers: WorkersOrAll = -1
     grad_checkpointing: bool = False
     channels_last: bool = True

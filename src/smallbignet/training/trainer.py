@@ -211,7 +211,7 @@ class Trainer:
 
     def _score(self, model: Any, views: str) -> Evaluation:
         """Scores of the validation videos, computed on all processes together."""
-        precision = "bf16" if self.config.run.precision == "bf16" else "fp32"
+        precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
         classifier = VideoClassifier(model, self.model_config, self.accelerator.device, precision)
         epochs = self.config.optim.epochs
         note = f"epoch {min(self.progress.epoch + 1, epochs)}/{epochs}, views {views}"
