@@ -106,7 +106,7 @@ def test_tables_share_runs(budget, tmp_path, capsys, training):
     training.seen.clear()
     ablate(capsys, "6", "--recipe", budget, "--seeds", "0", "--out", tmp_path)
     trained = {tuple(config.model.stages or ()) for config, _ in training.seen}
-    assert trained == {(f"full+{change}",) * 4 for change in ("avg", "unshared", "singlebn")}
+    assert trained == {(f"full+{change}",) * 4 for change in ("avgviews+avgextra", "unshared", "singlebn")}
 
 
 def test_networks_share_a_run_only_if_they_are_the_same():

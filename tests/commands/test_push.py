@@ -99,12 +99,12 @@ def test_the_card_of_a_run(run):
 def test_the_card_of_a_model_from_elsewhere(tmp_path):
     """Many classes are folded; figures and licence are nowhere made up."""
     classes = [f"class {i}" for i in range(30)]
-    network = {"name": "c2d_r23", "num_classes": 30, "stages": ["2d", "full+avg", "full", "full"], "width": 8}
+    network = {"name": "c2d_r23", "num_classes": 30, "stages": ["2d", "full+unshared", ["full", "2d"], "full"], "width": 8}
     config = ModelConfig(network, classes, weights={"source": "tsm", "file": "x.pth"})
     save_model(create_model(**network), config, tmp_path / "model")
     card = model_card(tmp_path / "model", "someone/clips")
     assert "license" not in front_matter(card) and "top-1" not in card
-    assert "2d, full+avg, full, full" in card and "source: tsm, file: x.pth" in card
+    assert "| 2d, full+unshared, [full, 2d], full |" in card and "source: tsm, file: x.pth" in card
     assert "dense, 8 frames, 8 apart" in card
     assert "<details>" in card and card.endswith("\n29. class 29\n\n</details>\n")
 
@@ -117,7 +117,7 @@ def test_a_published_checkpoint_keeps_its_licence(tmp_path):
     assert front_matter(model_card(tmp_path / "model", "someone/clips", license="mit"))["license"] == "mit"
 
 
-@pytest.mark.parametrize("stages", [None, ["2d", "full+avg", "full", "full"]])
+@pytest.mark.parametrize("stages", [None, ["2d", "full+unshared", ["full", "2d"], "full"]])
 def test_the_cards_commands_parse(tmp_path, stages):
     network = {"name": "c2d_r23", "num_classes": 2, "stages": stages, "width": 8}
     save_model(create_model(**network), ModelConfig(network, ["a", "b"]), tmp_path / "model")

@@ -10,7 +10,7 @@ from smallbignet import SmallBigError, list_models
 from smallbignet.inference.fuse import fuse
 
 BLOCKS = ["full+avg", "full+unshared", "full+singlebn", "full+3d", "typical+se", "smallbig_3x1x1", "smallbig_3x5x5"]
-BLOCKS += ["smallbig_3x7x7", "smallbig_Tx3x3"]
+BLOCKS += ["smallbig_3x7x7", "smallbig_Tx3x3", "typical+semax", "full+avgviews", "full+vector", "full+after", "full+centred"]
 BOUNDS = {"cpu": 1e-5, "cuda": 1e-4}  # cuDNN takes minimal filtering and Fourier transforms for some convolutions
 NETWORKS = [(name, None) for name in list_models()] + [("smallbig_r23", [block] * 4) for block in BLOCKS]
 GPU_NETWORKS = [(name, None) for name in ("smallbig_r23", "nonlocal_r23", "tsm_r50", "slowfast_r50")]  # one of each kind

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from smallbignet import BlockSpec, create_model, list_models
-from smallbignet.models.smallbig import ExtraUnit, SmallBigUnit, pool_views
+from smallbignet.models.pooling import pool_views
+from smallbignet.models.smallbig import ExtraUnit, SmallBigUnit
 from smallbignet.models.zoo import SLOWFAST
 
 WINDOWS = [(3, 1, 1), (3, 3, 3), (3, 5, 5), (3, 7, 7), (None, 3, 3)]
@@ -78,15 +79,73 @@ def test_single_bn_computes_one_convolution_of_the_sum():
     assert len(calls) == 1
 
 
-def test_the_extra_unit_is_figure_2f():
+def strongest_vector(x: torch.Tensor) -> torch.Tensor:
+    """The feature vector with the largest norm, (C,), of those of a tube (C, ...)."""
+    vectors = x.flatten(1).unbind(1)
+    return max(vectors, key=lambda vector: vector.norm().item())
+
+
+def test_the_vector_of_a_view_is_one_positions():
     torch.manual_seed(0)
-    unit = randomise(ExtraUnit(8)).eval()
+    x = torch.randn(1, 4, 3, 4, 5)
+    big = pool_views(x, (3, 3, 1), "vector")[1]
+    for k, i, j in itertools.product(range(3), range(4), range(5)):
+        tube = x[0, :, max(k - 1, 0) : k + 2, max(i - 1, 0) : i + 2, j : j + 1]
+        assert torch.equal(big[0, :, k, i, j], strongest_vector(tube))
+
+
+@pytest.mark.parametrize("frames", [1, 4, 5])
+def test_a_centred_view_has_t_frames_around_each_frame(frames):
+    """In a long window of few frames the ends see less than the middle; without `centred` all frames see all."""
+    unit = SmallBigUnit(2, 2, (1, 1, 1), 1, (None, 1, 1), BlockSpec(centred=True)).eval()
+    nn.init.ones_(unit.bn_big.weight)
+    x = torch.randn(1, 2, frames, 3, 3)
+    radius = frames // 2
+    tubes = [x[:, :, max(t - radius, 0) : t + radius + 1].amax(2) for t in range(frames)]
+    expected = unit.bn(unit.conv(x)) + unit.bn_big(unit.conv(torch.stack(tubes, 2)))
+    torch.testing.assert_close(unit(x), expected)
+
+
+@pytest.mark.parametrize("pool", ["max", "avg", "vector"])
+def test_the_extra_unit_is_figure_2f(pool):
+    torch.manual_seed(0)
+    unit = randomise(ExtraUnit(8, pool=pool)).eval()
     x = torch.randn(2, 8, 3, 4, 4)
     first, second = unit.conv1.weight.view(2, 8), unit.conv2.weight.view(8, 2)
-    attention = torch.sigmoid(x.flatten(2).amax(-1) @ first.T)  # (N, C/4)
+    context = {"max": x.flatten(2).amax(-1), "avg": x.flatten(2).mean(-1), "vector": torch.stack([*map(strongest_vector, x)])}
+    attention = torch.sigmoid(context[pool] @ first.T)  # (N, C/4)
     inside = torch.einsum("oc,ncthw->nothw", first, x) * attention[:, :, None, None, None]
     expected = x + normalise(torch.einsum("oc,ncthw->nothw", second, inside), unit.bn)
     torch.testing.assert_close(unit(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("block", "view", "extra"),
+    [
+        ("full", "max", "max"),
+        ("full+avg", "avg", "avg"),
+        ("full+avgviews", "avg", "max"),
+        ("full+avgextra", "max", "avg"),
+        ("full+vector", "vector", "vector"),
+        ("typical+se", "max", "avg"),
+        ("typical+semax", "max", "max"),
+        ("typical+se+avg", "avg", "avg"),
+        ("2d+avg+extra", None, "avg"),
+    ],
+)
+def test_where_a_block_averages(block, view, extra):
+    [made, *_] = create_model("c2d_r23", 2, stages=[block] * 4, width=8).res3
+    assert made.extra.pool == extra
+    assert {unit.pool for unit in (made.unit1, made.unit2, made.unit3) if unit.window} == ({view} if view else set())
+
+
+def test_an_extra_unit_after_the_block_sees_what_the_block_returns():
+    torch.manual_seed(0)
+    [block, *_] = randomise(create_model("c2d_r23", 2, stages=["full+after"] * 4, width=8)).eval().res3
+    x = torch.randn(1, 32, 2, 8, 8)
+    assert block.extra.conv1.in_channels == 64
+    y = block.unit3(block.unit2(block.unit1(x, relu=True), relu=True), shortcut=block.shortcut(x), relu=True)
+    torch.testing.assert_close(block(x), block.extra(y))
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
@@ -99,6 +158,10 @@ def test_the_extra_unit_is_figure_2f():
         (["full+unshared"] * 4, "2d"),
         (["typical+se"] * 4, "2d"),
         (["nonlocal"] * 4, "2d"),
+        (["full+after"] * 4, "2d"),
+        (["full+vector"] * 4, "2d"),
+        (["full+centred"] * 4, "2d"),
+        (["2d", ["full", "2d"], ["2d", "typical+Tx5x5"], "full"], "2d"),
         (["3d+extra"] * 4, "3d"),
         (["full+3d"] * 4, "3d"),
     ],

@@ -155,7 +155,7 @@ def test_values_are_of_the_types_that_networks_take(write):
             ["2d", {"temporal": 10**9}, "2d", "2d"],
             "network.stages[1].temporal must be 1 or 3, not 1000000000",
         ),
-        ("network.stages", ["2d", {"pool": "min"}, "2d", "2d"], "network.stages[1].pool must be max or avg, not 'min'"),
+        ("network.stages", ["2d", {"pool": "min"}, "2d", "2d"], "network.stages[1].pool must be max, avg or vector, not 'min'"),
         ("network.stages", ["2d", {"shared": 1}, "2d", "2d"], "network.stages[1].shared must be true or false, not 1"),
         ("network.stages", ["2d", {"views": ["3x3x3"]}, "2d", "2d"], "network.stages[1].views must be a list of 3 values"),
         (

@@ -81,6 +81,14 @@ def test_r23_takes_the_first_blocks_of_r50(resnet, file):
     assert len(model.res4) == 3
 
 
+def test_the_big_views_own_convolutions_start_as_the_images(resnet, file):
+    model = create_model("smallbig_r50", 5, stages=["2d", "full+unshared", "full+unshared", "full+unshared"], weights=file)
+    for ours, theirs in ((model.res3, resnet.layer2), (model.res4, resnet.layer3), (model.res5, resnet.layer4)):
+        for block, image in zip(ours, theirs, strict=True):
+            assert torch.equal(block.unit1.conv_big.weight[:, :, 0], image.conv1.weight)
+            assert torch.equal(block.unit3.conv_big.weight[:, :, 0], image.conv3.weight)
+
+
 @pytest.mark.parametrize("name", ["i3d_r50", "slowonly_r50"])
 def test_inside_a_still_clip_an_inflated_network_computes_what_the_image_network_does(resnet, file, name):
     model = create_model(name, 5, weights=file).eval()

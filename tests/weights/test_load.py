@@ -85,6 +85,32 @@ def test_a_2d_parent_is_inflated(parent, directory):
     torch.testing.assert_close(features, expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["directory", "plain.pyth"])
+def test_a_convolution_of_the_big_views_own_starts_as_a_copy(parent, directory, files, name):
+    weights = directory if name == "directory" else files / name
+    model = create_model("smallbig_r23", 2, stages=["full+unshared"] * 4, width=8, weights=weights)
+    units = [module for module in model.modules() if getattr(module, "conv_big", None) is not None]
+    assert len(units) == 3 * (1 + 2 + 3 + 1)
+    assert all(torch.equal(unit.conv_big.weight, unit.conv.weight) for unit in units)
+    assert all(unit.conv_big.weight is not unit.conv.weight and not unit.bn_big.weight.any() for unit in units)
+    assert torch.equal(model.res4[1].unit2.conv_big.weight, parent.res4[1].unit2.conv.weight)
+
+
+def test_an_extra_units_own_convolution_starts_as_a_copy_and_a_trained_one_is_kept(tmp_path):
+    torch.manual_seed(0)
+    shared = create_model("smallbig_r23", 2, stages=["full"] * 4, width=8)
+    torch.save(shared.state_dict(), tmp_path / "shared.pth")
+    model = create_model("smallbig_r23", 2, stages=["full+unshared+3d"] * 4, width=8, weights=tmp_path / "shared.pth")
+    for block in (*model.res3, *model.res4):
+        assert torch.equal(block.extra.conv1_big.weight, block.extra.conv1.weight)
+        assert torch.equal(block.unit1.conv_big.weight, block.unit1.conv.weight)
+        assert block.unit1.conv_big.weight.shape[2] == 3  # inflated
+    torch.nn.init.normal_(model.res3[0].unit1.conv_big.weight)
+    torch.save(model.state_dict(), tmp_path / "unshared.pth")
+    again = create_model("smallbig_r23", 2, stages=["full+unshared+3d"] * 4, width=8, weights=tmp_path / "unshared.pth")
+    assert same(again, model, without="no key")
+
+
 @pytest.mark.parametrize(
     ("classes", "is_kept"),
     [

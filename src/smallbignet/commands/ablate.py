@@ -127,7 +127,7 @@ class Study:
         return str(self.out / name)
 
     def _settings(self, network: Network, seed: int, fold: str) -> TrainConfig:
-        stages = list(network.stages) if network.stages else None
+        stages: Any = list(network.stages) if network.stages else None
         model = replace(self.config.model, name=network.name, stages=stages)
         run = replace(self.config.run, seed=seed, dir=self._directory(network, seed, fold))
         return replace(self.config, model=model, data=self._data(fold), run=run)

@@ -104,11 +104,15 @@ def model_card(directory: str | Path, repo: str, license: str = "", dataset: str
         repo=repo,
         config=config,
         params=sum(p.numel() for p in load_model(directory).parameters()),
-        blocks=config.network.get("stages") or NETWORKS[name][1],
+        blocks=[_block_names(stage) for stage in config.network.get("stages") or NETWORKS[name][1]],
         model_options=_model_options(config.network),
         figures=_figures(directory, len(config.classes)),
     )
     return str(card)
+
+
+def _block_names(stage: Any) -> str:
+    return stage if isinstance(stage, str) else f"[{', '.join(map(str, stage))}]"
 
 
 def _model_options(network: dict[str, Any]) -> str:

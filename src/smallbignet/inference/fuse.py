@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.folded_conv import FoldedConv, scale_and_shift
 from smallbignet.inference.fused_sum import sum_relu, sums_are_fused
-from smallbignet.inference.pooling import stem_max, window_max, window_mean
+from smallbignet.inference.pooling import clip_view, stem_max, window_view
 from smallbignet.inference.winograd import Winograd
 from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import Pathway, SlowFast, slow_frames
-from smallbignet.models.smallbig import Bottleneck, ExtraUnit, SmallBigNet, SmallBigUnit
+from smallbignet.models.smallbig import Bottleneck, ExtraUnit, SmallBigNet, SmallBigUnit, centre
 from smallbignet.ops.choice import as_on_cpu
 
 # T*H*W positions of the clips that pass through the network together on a CPU: more activations would not fit its cache.
@@ -142,7 +142,7 @@ class FusedUnit(nn.Module):
 
     def __init__(self, unit: SmallBigUnit, dtype: torch.dtype):
         super().__init__()
-        self.window, self.pool = unit.window, unit.pool
+        self.window, self.pool, self.centred = unit.window, unit.pool, unit.centred
         self.small = FoldedConv(unit.conv, unit.bn, dtype)
         self.big = FoldedConv(unit.conv_big or unit.conv, unit.bn_big, dtype) if unit.bn_big else None
         self.register_buffer("shift", self.small.shift + self.big.shift if self.big else None)
@@ -157,7 +157,7 @@ class FusedUnit(nn.Module):
         """(N, T, H, W, C) -> (N, T, H', W', C'). Where `add` is given, the result may be written to its memory."""
         views = [x]
         if self.window:
-            big = window_max(x, self.window) if self.pool == "max" else window_mean(x, self.window)
+            big = window_view(x, centre(self.window, x.shape[1]) if self.centred else self.window, self.pool)
             views = [x, big] if self.big else [x + big]  # with a single normalisation, one convolution of the sum
         if self.winograd and relu and add is None and as_on_cpu(x) and math.prod(x.shape[:4]) >= WINOGRAD_POSITIONS:
             return self.winograd([view.flatten(0, 1) for view in views]).unflatten(0, x.shape[:2])
@@ -186,6 +186,7 @@ class FusedBlock(nn.Module):
     def __init__(self, block: Bottleneck, dtype: torch.dtype):
         super().__init__()
         self.extra = _fused(block.extra, dtype)
+        self.extra_is_first = block.extra_is_first
         self.shift = _fused(block.shift, dtype)
         self.unit1 = FusedUnit(block.unit1, dtype)
         self.unit2 = FusedUnit(block.unit2, dtype)
@@ -194,10 +195,14 @@ class FusedBlock(nn.Module):
         self.nonlocal_after = _fused(block.nonlocal_after, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.extra(x)
+        if self.extra_is_first:
+            x = self.extra(x)
         y = self.unit1(self.shift(x), relu=True)
         y = self.unit2(y, relu=True)
-        return self.nonlocal_after(self.unit3(y, add=self.shortcut(x), relu=True))
+        y = self.unit3(y, add=self.shortcut(x), relu=True)
+        if not self.extra_is_first:
+            y = self.extra(y)
+        return self.nonlocal_after(y)
 
 
 def _fused(module: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -219,11 +224,12 @@ class FusedExtraUnit(nn.Module):
 
     def __init__(self, unit: ExtraUnit, dtype: torch.dtype):
         super().__init__()
+        self.pool = unit.pool
         self.conv1, self.conv2 = FoldedConv(unit.conv1, None, dtype), FoldedConv(unit.conv2, unit.bn, dtype)
         self.register_buffer("weight_big", (unit.conv1_big or unit.conv1).weight.detach().flatten(1).to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        attention = F.linear(x.amax(1).amax((1, 2)), self.weight_big).sigmoid()  # (N, C/4)
+        attention = F.linear(clip_view(x, self.pool), self.weight_big).sigmoid()  # (N, C/4)
         return self.conv2(self.conv1(x).mul_(attention[:, None, None, None]), add=x)
 
 
@@ -237,6 +243,7 @@ class FusedSqueezeExcite(nn.Module):
 
     def __init__(self, unit: SqueezeExcite, dtype: torch.dtype):
         super().__init__()
+        self.pool = unit.pool
         scale, shift = scale_and_shift(unit.bn)
         self.register_buffer("scale", scale.to(dtype))
         self.register_buffer("shift", shift.to(dtype))
@@ -244,7 +251,7 @@ class FusedSqueezeExcite(nn.Module):
         self.register_buffer("weight2", unit.conv2.weight.detach().flatten(1).to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        attention = F.linear(F.linear(x.mean((1, 2, 3)), self.weight1).relu(), self.weight2).sigmoid()  # (N, C)
+        attention = F.linear(F.linear(clip_view(x, self.pool), self.weight1).relu(), self.weight2).sigmoid()  # (N, C)
         return torch.addcmul(self.shift, x, (1 + self.scale * attention)[:, None, None, None], out=x)
 
 

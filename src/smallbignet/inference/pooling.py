@@ -12,19 +12,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smallbignet.models.smallbig import pool_views
+from smallbignet.models.pooling import Pool, pool_clip, pool_views
 from smallbignet.ops.choice import as_on_cpu
 from smallbignet.ops.max_pool import Window
 
 
-def window_max(x: Tensor, window: Window) -> Tensor:
-    """Return the big view that `pool_views` makes by maxima, (N, T or 1, H, W, C)."""
-    return _max_along_axes(x, window) if as_on_cpu(x) else _big_view(x, window, "max").contiguous()
+def window_view(x: Tensor, window: Window, pool: Pool) -> Tensor:
+    """Return the big view that `pool_views` makes, (N, T or 1, H, W, C); means are computed in float32."""
+    if pool == "max" and as_on_cpu(x):
+        return _max_along_axes(x, window)
+    volumes = (x.float() if pool == "avg" else x).permute(0, 4, 1, 2, 3)
+    return pool_views(volumes, window, pool)[1].permute(0, 2, 3, 4, 1).to(x.dtype).contiguous()
 
 
-def window_mean(x: Tensor, window: Window) -> Tensor:
-    """Return the big view that `pool_views` makes by means, (N, T or 1, H, W, C); it is computed in float32."""
-    return _big_view(x.float(), window, "avg").to(x.dtype).contiguous()
+def clip_view(x: Tensor, pool: Pool) -> Tensor:
+    """Return the pooling over the whole clip that `pool_clip` makes, (N, C)."""
+    if pool == "max":
+        return x.amax(1).amax((1, 2))
+    return pool_clip(x.permute(0, 4, 1, 2, 3), pool)[1].flatten(1)
 
 
 def stem_max(x: Tensor) -> Tensor:
@@ -43,10 +48,6 @@ def _strided_max(x: Tensor, axis: int) -> Tensor:
         part = y.narrow(axis, start, count)
         torch.maximum(part, odd.narrow(axis, 0, count), out=part)
     return y
-
-
-def _big_view(x: Tensor, window: Window, pool: str) -> Tensor:
-    return pool_views(x.permute(0, 4, 1, 2, 3), window, pool)[1].permute(0, 2, 3, 4, 1)
 
 
 def _max_along_axes(x: Tensor, window: Window) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smallbignet.models.pooling import Pool, pool_clip
 from smallbignet.ops.conv import Conv3d
 
 
@@ -48,16 +49,20 @@ class SqueezeExcite(nn.Module):
 
     `conv1` (C to C/4) is as narrow as in the default extra unit. The paper leaves the pooling open; the mean and the ReLU are
     those of J. Hu et al. (CVPR 2018). The scale of the BN starts at zero, so that the network starts as its 2-D parent.
+
+    Args:
+        pool: the pooling that makes g.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, pool: Pool = "avg"):
         super().__init__()
+        self.pool: Pool = pool
         self.conv1 = Conv3d(channels, channels // 4, 1, bias=False)
         self.conv2 = Conv3d(channels // 4, channels, 1, bias=False)
         self.bn = nn.BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        squeezed = x.mean(dim=(2, 3, 4), keepdim=True)  # (N, C, 1, 1, 1)
+        x, squeezed = pool_clip(x, self.pool)  # (N, C, T, H, W), (N, C, 1, 1, 1)
         attention = self.conv2(F.relu(self.conv1(squeezed))).sigmoid()
         return x + self.bn(x * attention)

@@ -58,8 +58,7 @@ class SlowFast(VideoNetwork):
     """Two pathways over one clip (N, 3, T, H, W), whose T is a multiple of alpha.
 
     Args:
-        depths: number of blocks in res2, res3, res4, res5.
-        stages: block spec of each stage of the slow pathway; those of the fast one are 3-D.
+        stages: a list of block specs for each of the slow pathway's res2, res3, res4, res5; those of the fast one are 3-D.
         alpha: frames of the fast pathway for each of the slow one. With 4, "8x8" is 8 + 32 frames; with 8, "4x16" is 4 + 32.
         lateral: temporal extent of the lateral convolutions.
         temporal_blocks: only this many first blocks of a stage have a temporal convolution.
@@ -69,8 +68,7 @@ class SlowFast(VideoNetwork):
 
     def __init__(
         self,
-        depths: tuple[int, int, int, int],
-        stages: tuple[BlockSpec, BlockSpec, BlockSpec, BlockSpec],
+        stages: list[list[BlockSpec]],
         num_classes: int = 400,
         width: int = 64,
         drop_rate: float = 0.0,
@@ -83,13 +81,12 @@ class SlowFast(VideoNetwork):
         super().__init__(drop_rate, head_window)
         self.alpha = alpha
 
-        def blocks(spec: BlockSpec, depth: int) -> list[BlockSpec]:
-            spatial = max(depth - temporal_blocks, 0)
-            return [spec] * (depth - spatial) + [replace(spec, temporal=1)] * spatial
+        def blocks(specs: list[BlockSpec]) -> list[BlockSpec]:
+            return specs[:temporal_blocks] + [replace(spec, temporal=1) for spec in specs[temporal_blocks:]]
 
         thin = width // BETA
-        slow = [blocks(spec, depth) for spec, depth in zip(stages, depths, strict=True)]
-        fast = [blocks(BlockSpec(temporal=3), depth) for depth in depths]
+        slow = [blocks(specs) for specs in stages]
+        fast = [blocks([BlockSpec(temporal=3)] * len(specs)) for specs in stages]
         self.slow = Pathway(1, slow, width, added=2 / BETA)
         self.fast = Pathway(5, fast, thin)
         self.laterals = nn.ModuleList(Lateral(channels * thin, lateral, alpha) for channels in (1, 4, 8, 16))

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Annotated, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
+from smallbignet.models.pooling import Pool, pool_clip, pool_views
 from smallbignet.ops.conv import Conv3d
-from smallbignet.ops.max_pool import Window, global_views, max_views
+from smallbignet.ops.max_pool import Window
 from smallbignet.ops.norm_relu import norm_relu
 from smallbignet.utils.checks import Must, check_fields, read_as
 
@@ -43,13 +43,16 @@ class BlockSpec:
         views: the pooling window of the big view before each of the three convolutions, such as "3x3x3" or "Tx3x3" (T: all
             frames); None where the convolution has a small view only.
         temporal: temporal extent of the first convolution, 1 or 3 (Fig. 2b).
-        extra: the unit before the block: None, "smallbig" (Fig. 2f) or "se" (Table 9's simple version).
-        pool: "max" or "avg" (Table 6).
+        extra: the extra unit: None, "smallbig" (Fig. 2f) or "se" (Table 9's simple version).
+        pool: pooling of the big views: "max"; "avg" (Table 6); or "vector", the feature vector with the largest norm.
         shared: whether both views share the convolution (Table 6).
         single_bn: one normalisation of the sum instead of one for each view (Table 6). A unit then needs only one convolution,
             of the summed views, and the network no longer starts as its 2-D parent.
         shift: temporal shift before the first convolution (TSM).
         nonlocal_after: a non-local operation after the block (Eq. 3).
+        extra_place: whether the extra unit comes "before" the block or "after" it.
+        extra_pool: pooling of the extra unit over the whole clip; None: the maximum in "smallbig", the mean in "se".
+        centred: T in a window stands for T frames around each frame (T + 1 if T is even), not for the whole clip.
 
     Raises:
         SmallBigError: a field that has another value than these.
@@ -58,11 +61,14 @@ class BlockSpec:
     views: tuple[WindowText | None, WindowText | None, WindowText | None] = (None, None, None)
     temporal: Literal[1, 3] = 1
     extra: Literal["smallbig", "se"] | None = None
-    pool: Literal["max", "avg"] = "max"
+    pool: Pool = "max"
     shared: bool = True
     single_bn: bool = False
     shift: bool = False
     nonlocal_after: bool = False
+    extra_place: Literal["before", "after"] = "before"
+    extra_pool: Pool | None = None
+    centred: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, "block")
@@ -83,25 +89,6 @@ def parse_window(text: str) -> Window:
     return None if t == "T" else int(t), int(h), int(w)
 
 
-def pool_views(x: Tensor, window: Window, pool: str = "max") -> tuple[Tensor, Tensor]:
-    """Return `x` and the context around each of its positions: a pooling of stride 1 over a window (Section 3).
-
-    Args:
-        x: (N, C, T, H, W).
-        window: odd extents (t, h, w). A t of None takes all frames, and the pooling is then (N, C, 1, H, W).
-        pool: "max", or "avg", whose mean leaves the padding out.
-    """
-    if pool == "max":
-        return max_views(x, window)
-    t, h, w = window
-    kernel = (t or x.shape[2], h, w)
-    padding = (t // 2 if t else 0, h // 2, w // 2)
-    around = [edge for p in reversed(padding) for edge in (p, p)]
-    inside = F.pad(torch.ones_like(x[:1, :1]), around)
-    padded = F.pad(x, around)  # avg_pool3d's own padding refuses maps that are smaller than its kernel
-    return x, F.avg_pool3d(padded, kernel, stride=1) / F.avg_pool3d(inside, kernel, stride=1)
-
-
 class SmallBigUnit(nn.Module):
     """A convolution of a small and a big view: `BN(conv(x)) + BN_big(conv(pool(x)))` (Eq. 2, Section 6 "Training").
 
@@ -111,7 +98,7 @@ class SmallBigUnit(nn.Module):
         kernel: odd extents (t, h, w); the padding keeps the size.
         stride: spatial stride of both views.
         window: pooling window of the big view, or None.
-        spec: how the views are combined (pool, shared, single_bn).
+        spec: how the big view is made (pool, centred) and combined with the small one (shared, single_bn).
     """
 
     def __init__(self, cin: int, cout: int, kernel: tuple[int, int, int], stride: int, window: Window | None, spec: BlockSpec):
@@ -119,7 +106,8 @@ class SmallBigUnit(nn.Module):
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         conv = partial(Conv3d, cin, cout, kernel, stride=(1, stride, stride), padding=padding, bias=False)
         self.window = window
-        self.pool = spec.pool
+        self.pool: Pool = spec.pool
+        self.centred = spec.centred
         self.conv = conv()
         self.bn = nn.BatchNorm3d(cout)
         self.conv_big = conv() if window and not (spec.shared or spec.single_bn) else None
@@ -129,20 +117,32 @@ class SmallBigUnit(nn.Module):
         """(N, C, T, H, W) -> (N, C', T, H/stride, W/stride), with the block's residual sum and ReLU where they are given."""
         if self.window is None:
             return norm_relu(self.conv(x), self.bn, shortcut=shortcut, relu=relu)
-        x, big = pool_views(x, self.window, self.pool)  # (N, C, T, H, W), (N, C, T or 1, H, W)
+        window = centre(self.window, x.shape[2]) if self.centred else self.window
+        x, big = pool_views(x, window, self.pool)  # (N, C, T, H, W), (N, C, T or 1, H, W)
         if self.bn_big is None:  # a convolution of the sum is the sum of the convolutions
             return norm_relu(self.conv(x + big), self.bn, shortcut=shortcut, relu=relu)
         return norm_relu(self.conv(x), self.bn, (self.conv_big or self.conv)(big), self.bn_big, shortcut, relu)
+
+
+def centre(window: Window, num_frames: int) -> Window:
+    """Return a window whose T is a tube around each frame: of all T frames or, because extents are odd, one more."""
+    t, h, w = window
+    return (2 * (num_frames // 2) + 1 if t is None else t), h, w
 
 
 class ExtraUnit(nn.Module):
     """`x + BN(conv2(conv1(x) * sigmoid(conv1(g))))`, where g is the maximum over T, H and W: a global big view (Fig. 2f).
 
     The two views share `conv1` (C to C/4). The view of the whole clip acts as an attention over channels.
+
+    Args:
+        shared: whether both views share `conv1` (Table 6).
+        pool: the pooling that makes g (Table 6).
     """
 
-    def __init__(self, channels: int, shared: bool = True):
+    def __init__(self, channels: int, shared: bool = True, pool: Pool = "max"):
         super().__init__()
+        self.pool: Pool = pool
         self.conv1 = Conv3d(channels, channels // 4, 1, bias=False)
         self.conv1_big = None if shared else Conv3d(channels, channels // 4, 1, bias=False)
         self.conv2 = Conv3d(channels // 4, channels, 1, bias=False)
@@ -150,7 +150,7 @@ class ExtraUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> the same shape."""
-        x, big = global_views(x)  # (N, C, T, H, W), (N, C, 1, 1, 1)
+        x, big = pool_clip(x, self.pool)  # (N, C, T, H, W), (N, C, 1, 1, 1)
         attention = (self.conv1_big or self.conv1)(big).sigmoid()  # (N, C/4, 1, 1, 1)
         return norm_relu(self.conv2(self.conv1(x) * attention), self.bn, shortcut=x)
 
@@ -170,10 +170,11 @@ class Bottleneck(nn.Module):
         window1, window2, window3 = spec.windows
         extra_units: dict[str | None, Callable[[int], nn.Module]] = {
             None: nn.Identity,
-            "smallbig": partial(ExtraUnit, shared=spec.shared),
-            "se": SqueezeExcite,
+            "smallbig": partial(ExtraUnit, shared=spec.shared, pool=spec.extra_pool or "max"),
+            "se": partial(SqueezeExcite, pool=spec.extra_pool or "avg"),
         }
-        self.extra = extra_units[spec.extra](cin)
+        self.extra_is_first = spec.extra_place == "before"
+        self.extra = extra_units[spec.extra](cin if self.extra_is_first else cout)
         self.shift = TemporalShift() if spec.shift else nn.Identity()
         self.unit1 = SmallBigUnit(cin, mid, (spec.temporal, 1, 1), 1, window1, spec)
         self.unit2 = SmallBigUnit(mid, mid, (1, 3, 3), stride, window2, spec)
@@ -184,27 +185,28 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> (N, 4 mid, T, H/stride, W/stride)."""
-        x = self.extra(x)
+        if self.extra_is_first:
+            x = self.extra(x)
         y = self.unit1(self.shift(x), relu=True)  # (N, mid, T, H, W)
         y = self.unit2(y, relu=True)  # (N, mid, T, H/stride, W/stride)
         y = self.unit3(y, shortcut=self.shortcut(x), relu=True)
+        if not self.extra_is_first:
+            y = self.extra(y)
         return self.nonlocal_after(y)
 
 
 class SmallBigNet(VideoNetwork):
-    """The video ResNet of Table 1 for any T, H and W. Each of its four stages has one kind of block.
+    """The video ResNet of Table 1 for any T, H and W.
 
     Args:
-        depths: number of blocks in res2, res3, res4, res5.
-        stages: block spec of each stage.
+        stages: a list of block specs for each of res2, res3, res4, res5.
         width: channels of the first convolution; 64 is the paper's.
         drop_rate, head_window: see `VideoNetwork`.
     """
 
     def __init__(
         self,
-        depths: tuple[int, int, int, int],
-        stages: tuple[BlockSpec, BlockSpec, BlockSpec, BlockSpec],
+        stages: list[list[BlockSpec]],
         num_classes: int = 400,
         width: int = 64,
         drop_rate: float = 0.0,
@@ -212,10 +214,10 @@ class SmallBigNet(VideoNetwork):
     ):
         super().__init__(drop_rate, head_window)
         self.stem = SmallBigUnit(3, width, (1, 7, 7), 2, None, BlockSpec())
-        self.res2 = make_stage(width, width, 1, [stages[0]] * depths[0])
-        self.res3 = make_stage(4 * width, 2 * width, 2, [stages[1]] * depths[1])
-        self.res4 = make_stage(8 * width, 4 * width, 2, [stages[2]] * depths[2])
-        self.res5 = make_stage(16 * width, 8 * width, 2, [stages[3]] * depths[3])
+        self.res2 = make_stage(width, width, 1, stages[0])
+        self.res3 = make_stage(4 * width, 2 * width, 2, stages[1])
+        self.res4 = make_stage(8 * width, 4 * width, 2, stages[2])
+        self.res5 = make_stage(16 * width, 8 * width, 2, stages[3])
         self.finish(32 * width, num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:

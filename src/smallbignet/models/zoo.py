@@ -11,23 +11,24 @@ from typing import Annotated, Any
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import SlowFast
-from smallbignet.models.smallbig import BlockSpec, SmallBigNet
+from smallbignet.models.smallbig import BlockSpec, SmallBigNet, parse_window
 from smallbignet.utils.checks import Length, Must, Range, checked, read_arguments
 
 Name = Annotated[str, Must("a name of at most 100 letters and signs", re.compile("[!-~]{0,100}").fullmatch)]
 NumClasses = Annotated[int, Range(ge=0, le=30_000)]
-Stages = Annotated[Sequence[Name | BlockSpec], Length(4, 4)] | None  # in documents, a mapping stands for a spec
+Block = Name | BlockSpec  # in documents, a mapping stands for a spec
+Blocks = Annotated[Sequence[Block], Length(1, 23), Must("a list of 1 to 23 of these", bool)]
+Stages = Annotated[Sequence[Block | Blocks], Length(4, 4)] | None
 Width = Annotated[int, Must("a multiple of 8 from 8 to 512", range(8, 513, 8).__contains__)]
 DropRate = Annotated[float, Range(ge=0, lt=1)]
 HeadWindow = Annotated[int, Range(ge=1, le=100)]
 
 DEPTHS = {23: (1, 2, 3, 1), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # Table 1; R101 as in ResNet
 
+# Any window makes a block, too: "smallbig_3x1x1" (Fig. 2c), "smallbig_3x3x3_Tx3x3" (Table 5). See `block_spec`.
 BLOCKS: dict[str, BlockSpec] = {
     "2d": BlockSpec(),  # Fig. 2a
     "3d": BlockSpec(temporal=3),  # Fig. 2b
-    **{f"smallbig_{w}": BlockSpec((w, None, None)) for w in ("3x1x1", "3x3x3", "3x5x5", "3x7x7", "Tx3x3")},  # 2c, 2d, Table 4
-    "smallbig_3x3x3_Tx3x3": BlockSpec(("3x3x3", None, "Tx3x3")),  # Table 5: first and third layer
     "typical": BlockSpec(("3x3x3", "3x3x3", "Tx3x3")),  # Fig. 2e
     "full": BlockSpec(("3x3x3", "3x3x3", "Tx3x3"), extra="smallbig"),  # Fig. 2f
     "nonlocal": BlockSpec(nonlocal_after=True),  # Table 7
@@ -38,7 +39,13 @@ CHANGES: dict[str, Mapping] = {
     "3d": {"temporal": 3},  # "full+3d": big views around a SlowOnly network's convolutions
     "extra": {"extra": "smallbig"},
     "se": {"extra": "se"},  # Table 9
-    "avg": {"pool": "avg"},  # Table 6
+    "semax": {"extra": "se", "extra_pool": "max"},
+    "after": {"extra_place": "after"},
+    "avg": {"pool": "avg", "extra_pool": "avg"},  # Table 6
+    "avgviews": {"pool": "avg"},
+    "avgextra": {"extra_pool": "avg"},
+    "vector": {"pool": "vector", "extra_pool": "vector"},
+    "centred": {"centred": True},
     "unshared": {"shared": False},  # Table 6
     "singlebn": {"single_bn": True},  # Table 6
 }
@@ -73,37 +80,101 @@ SLOWFAST: dict[str, dict[str, Any]] = {
 
 
 def block_spec(name: str | Mapping | BlockSpec) -> BlockSpec:
-    """The block with a name: one of `BLOCKS`, then changes from `CHANGES` after plus signs, such as "full+avg" or "3d+extra".
+    """The block with a name, such as "full", "smallbig_3x3x3", "full+avg" or "typical+Tx5x5".
+
+    A name is one of `BLOCKS`, or "smallbig" and one to three windows: of the first, of the first and the last, or of all three
+    convolutions. Changes follow after plus signs: those of `CHANGES`, or a window, which replaces that of the last big view.
 
     A spec is returned as it is; a mapping, as config.json holds one, is read as the fields of a spec.
 
     Raises:
-        SmallBigError: the name is unknown, or a field of the mapping is unknown or wrong.
+        SmallBigError: the name is unknown, a window is not odd, or a field of the mapping is unknown or wrong.
     """
     if isinstance(name, BlockSpec):
         return name
     if isinstance(name, Mapping):
         return BlockSpec(**read_arguments(BlockSpec, name, "stage"))
     base, *changes = name.split("+")
-    if base not in BLOCKS:
-        raise SmallBigError(f"unknown block; known: {', '.join(BLOCKS)}", base)
+    spec = BLOCKS[base] if base in BLOCKS else _windowed_block(base)
     for change in changes:
-        if change not in CHANGES:
-            raise SmallBigError(f"unknown change of a block; known: {', '.join(CHANGES)}", name)
-    fields: dict = {}
-    for change in changes:
-        fields |= CHANGES[change]
-    return replace(BLOCKS[base], **fields)
+        fields = CHANGES[change] if change in CHANGES else {"views": _with_last_window(spec, change, name)}
+        spec = replace(spec, **fields)
+    return spec
 
 
-def find_blocks(name: str, stages: Stages = None) -> list[BlockSpec]:
-    """The blocks of res2, res3, res4 and res5 of a network; arguments and errors are those of `build_model`."""
+def _windowed_block(name: str) -> BlockSpec:
+    """The block of a name such as "smallbig_3x3x3_Tx3x3"."""
+    prefix, *windows = name.split("_")
+    if prefix != "smallbig" or not 1 <= len(windows) <= 3:
+        known = f'{", ".join(BLOCKS)}, and "smallbig" with one to three windows, such as smallbig_3x3x3 or smallbig_3x3x3_Tx3x3'
+        raise SmallBigError(f"unknown block; known: {known}", name)
+    first, *others = (_window(window, name) for window in windows)
+    middle, last = {0: (None, None), 1: (None, *others), 2: others}[len(others)]
+    return BlockSpec((first, middle, last))
+
+
+def _with_last_window(spec: BlockSpec, change: str, name: str) -> tuple[str | None, ...]:
+    """The windows of a block, with another one for its last big view."""
+    if not re.fullmatch(r"\w+x\w+x\w+", change):
+        raise SmallBigError(f"unknown change of a block; known: {', '.join(CHANGES)}, and a window such as Tx5x5", name)
+    window = _window(change, name)
+    places = [place for place, view in enumerate(spec.views) if view]
+    if not places:
+        raise SmallBigError(f"a window replaces that of the last big view, and {name.split('+')[0]} has no big view", name)
+    return *spec.views[: places[-1]], window, *spec.views[places[-1] + 1 :]
+
+
+def _window(text: str, name: str) -> str:
+    """A window, as a spec holds it.
+
+    Raises:
+        SmallBigError: it has another form, or an extent that is even.
+    """
+    try:
+        parse_window(text)
+    except SmallBigError as error:
+        raise SmallBigError(str(error), name) from error
+    return text
+
+
+def find_blocks(name: str, stages: Stages = None) -> list[list[BlockSpec]]:
+    """The blocks of res2, res3, res4 and res5 of a network, one after the other; arguments and errors as for `build_model`."""
     if name not in NETWORKS:
         raise SmallBigError(f"unknown network; {did_you_mean(name, NETWORKS)}`smallbig models` lists all", name)
-    blocks = [block_spec(stage) for stage in stages or NETWORKS[name][1]]
-    if len(blocks) != 4:
-        raise SmallBigError("a network has four stages (res2 to res5): give four blocks", f"{len(blocks)} given")
-    return blocks
+    depth, own = NETWORKS[name]
+    chosen = stages or own
+    if len(chosen) != 4:
+        raise SmallBigError("a network has four stages (res2 to res5): give four blocks", f"{len(chosen)} given")
+    parts = zip(("res2", "res3", "res4", "res5"), chosen, DEPTHS[depth], strict=True)
+    return [_stage_blocks(part, stage, count) for part, stage, count in parts]
+
+
+def _stage_blocks(name: str, stage: Block | Sequence[Block], count: int) -> list[BlockSpec]:
+    """The blocks of a stage: one kind, or those of a list, which is repeated."""
+    if isinstance(stage, (str, Mapping, BlockSpec)):
+        return [block_spec(stage)] * count
+    if not 1 <= len(stage) <= count:
+        raise SmallBigError(f"{name} has {count} blocks, so its list has 1 to {count} of them", f"{len(stage)} given")
+    return [block_spec(stage[i % len(stage)]) for i in range(count)]
+
+
+def stages_to_save(stages: Any) -> Any:
+    """Stages as documents keep them: with the two changes that "+avg" consists of in its place.
+
+    Version 0.1.0 saved "+avg" as well, but meant only the first of them: see `saved_stages`.
+    """
+    return _spell_avg(stages, "avgviews+avgextra")
+
+
+def saved_stages(stages: Any) -> Any:
+    """Stages from a document. An "+avg" there was saved by version 0.1.0, whose extra unit kept the maximum."""
+    return _spell_avg(stages, "avgviews")
+
+
+def _spell_avg(stages: Any, avg: str) -> Any:
+    if isinstance(stages, str):
+        return "+".join(avg if part == "avg" else part for part in stages.split("+"))
+    return [_spell_avg(stage, avg) for stage in stages] if isinstance(stages, (list, tuple)) else stages
 
 
 def check_clip_len(name: str, clip_len: int) -> None:
@@ -133,18 +204,17 @@ def build_model(
 
     Args:
         name: one of `list_models()`.
-        stages: other blocks for res2, res3, res4 and res5: names (see `block_spec`) or specs.
+        stages: other blocks for res2, res3, res4 and res5: names (see `block_spec`) or specs. A list in place of one of them
+            has the blocks of that stage in order, and is repeated: ["2d", "full"] makes every second block a full one.
         width: channels of the first convolution; 64 in the paper. A multiple of 8.
         drop_rate: dropout before the classifier, in training.
         head_window: side of the head's pooling window, which some published networks need; see `VideoNetwork`.
 
     Raises:
-        SmallBigError: an unknown name, not four stages, a width that is not a multiple of 8 or above 512, or another argument
-            outside of its range.
+        SmallBigError: an unknown name, not four stages, a list longer than its stage, a width that is not a multiple of 8 or
+            above 512, or another argument outside of its range.
     """
-    res2, res3, res4, res5 = find_blocks(name, stages)
-    depth, _ = NETWORKS[name]
-    parts = (DEPTHS[depth], (res2, res3, res4, res5), num_classes, width, drop_rate, head_window)
+    parts = (find_blocks(name, stages), num_classes, width, drop_rate, head_window)
     return SlowFast(*parts, **SLOWFAST[name]) if name in SLOWFAST else SmallBigNet(*parts)
 
 

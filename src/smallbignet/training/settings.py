@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from smallbignet.data.sampling import ClipSpec, Views, ViewsText
 from smallbignet.data.split import DataSpec
 from smallbignet.data.transforms import AugmentSpec, InputSpec, check_size
 from smallbignet.errors import SmallBigError, did_you_mean
-from smallbignet.models.zoo import DropRate, Width, check_clip_len, find_blocks
+from smallbignet.models.zoo import DropRate, Width, check_clip_len, find_blocks, saved_stages, stages_to_save
 from smallbignet.utils.checks import NON_EMPTY, Must, Range, Seed, WorkersOrAll, check_fields, described, read_as
 
 MOST_BYTES = 2**20  # of a recipe
@@ -31,7 +32,8 @@ class NetworkSpec:
 
     Attributes:
         name: one of the names that `smallbig models` lists.
-        stages: other blocks for res2, res3, res4 and res5, such as [2d, full+avg, full+avg, full+avg].
+        stages: other blocks for res2, res3, res4 and res5, such as [2d, full, full, full]. A list in place of one of them has
+            the blocks of that stage in order, and is repeated, such as [2d, full] for every second block.
         width: channels of the first convolution; 64 in the paper.
         drop_rate: share of the features that dropout sets to zero before the classifier.
         weights: what to start from: "imagenet" or "imagenet_v2" (torchvision's) or "timm/TAG" (a ResNet of timm's); a model or
@@ -40,7 +42,7 @@ class NetworkSpec:
     """
 
     name: str = "smallbig_r50"
-    stages: list[str] | None = None
+    stages: list[str | list[str]] | None = None
     width: Width = 64
     drop_rate: DropRate = 0.5
     weights: str = ""
@@ -51,6 +53,7 @@ class NetworkSpec:
             find_blocks(self.name, self.stages)
         except SmallBigError as error:
             raise SmallBigError(f"model: {error}") from error
+        object.__setattr__(self, "stages", stages_to_save(self.stages))
 
 
 @dataclass(frozen=True)
@@ -238,11 +241,25 @@ def recipe_words(recipe: str) -> list[str]:
         path = recipe_path(recipe)
         if str(path) in words:
             raise SmallBigError("this recipe is based on itself; name another recipe as its base", path)
-        words = ["--config", str(path), *words]
-        recipe = read_as(str, _read_recipe(path).get("base") or "", "base")
+        content = _read_recipe(path)
+        words = ["--config", str(path), *_stages_saved_before(content), *words]
+        recipe = read_as(str, content.get("base") or "", "base")
         if recipe and (beside := path.parent / recipe).is_file():
             recipe = str(beside)
     return words
+
+
+def _stages_saved_before(content: dict[str, Any]) -> list[str]:
+    """The words for the stages of a run's config.yaml with "+avg", which has had another meaning since: see `saved_stages`.
+
+    A recipe is such a file if it has all sections; people write only those that they change.
+    """
+    model = content.get("model")
+    is_saved = content.keys() >= TrainConfig.__dataclass_fields__.keys()
+    stages = model.get("stages") if is_saved and isinstance(model, dict) else None
+    if not isinstance(stages, list) or not all(isinstance(stage, str) for stage in stages) or stages_to_save(stages) == stages:
+        return []
+    return ["--model.stages", json.dumps(saved_stages(stages))]
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:

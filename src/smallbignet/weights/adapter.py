@@ -80,6 +80,12 @@ def _inflate(weight: Tensor, like: Tensor) -> Tensor:
     return (weight / extent).repeat(1, 1, extent, 1, 1)
 
 
+def start_big_views(state: State, own: Mapping[str, Tensor]) -> State:
+    """Returns `state` with a copy of the small view's convolution for each big view in `own` whose own one `state` lacks."""
+    small = {key: re.sub(r"\.(conv1?)_big\.weight$", r".\1.weight", key) for key in own if key not in state}
+    return state | {key: state[source].clone() for key, source in small.items() if source != key and source in state}
+
+
 def build_exact(model_args: Mapping[str, Any], state: State, source: object, may_miss: Iterable[str] = ()) -> VideoNetwork:
     """Builds a network and loads a state dict, which is compared with the network before that takes any memory.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ from smallbignet.data.sampling import ClipSpec, Views, ViewsText
 from smallbignet.data.transforms import InputSpec, check_size
 from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
-from smallbignet.models.zoo import build_model, check_clip_len, find_blocks
+from smallbignet.models.zoo import build_model, check_clip_len, find_blocks, saved_stages, stages_to_save
 from smallbignet.utils.checks import Length, Must, check_fields, read_arguments
 from smallbignet.utils.console import note
 from smallbignet.utils.files import fresh_folder, install, writing
@@ -89,10 +89,18 @@ class ModelConfig:
         if isinstance(values, dict) and (unknown := values.keys() - {field.name for field in fields(cls)}):
             _note_unknown(", ".join(map(repr, sorted(unknown)[:5]))[:200])
             values = {key: value for key, value in values.items() if key not in unknown}
-        return cls(**read_arguments(cls, values))
+        config = cls(**read_arguments(cls, values))
+        return replace(config, network=_with_stages(config.network, saved_stages))
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        values = asdict(self)
+        values["network"] = _with_stages(values["network"], stages_to_save)
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def _with_stages(network: dict[str, Any], spell: Callable[[Any], Any]) -> dict[str, Any]:
+    """A network's arguments, with its stages, if it has any, in other words."""
+    return network | {"stages": spell(network["stages"])} if network.get("stages") else network
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

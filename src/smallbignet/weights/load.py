@@ -17,7 +17,7 @@ from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import DropRate, HeadWindow, NumClasses, Stages, Width, build_model
 from smallbignet.weights import imagenet, official
-from smallbignet.weights.adapter import ADDED, CLASSIFIER, State, build_exact, inflate, load_exact, rename
+from smallbignet.weights.adapter import ADDED, CLASSIFIER, State, build_exact, inflate, load_exact, rename, start_big_views
 from smallbignet.weights.checkpoint import read_checkpoint
 from smallbignet.weights.directory import CONFIG, WEIGHTS, ModelConfig, local_directory, read_config, read_state
 from smallbignet.weights.hub import download_model
@@ -41,7 +41,8 @@ def create_model(
 
     Args:
         name: one of `list_models()`.
-        stages: other blocks for res2, res3, res4 and res5: names (see `block_spec`) or specs.
+        stages: other blocks for res2, res3, res4 and res5: names (see `block_spec`) or specs, or lists of them where the
+            blocks of a stage differ (see `build_model`).
         width: channels of the first convolution; 64 in the paper. A multiple of 8.
         drop_rate: dropout before the classifier, in training.
         head_window: side of the head's pooling window, which some published networks need; see `VideoNetwork`.
@@ -63,8 +64,9 @@ def load_weights(model: VideoNetwork, weights: str | Path, classes: Sequence[str
     """Loads weights into a network that may have more parts than the weights have.
 
     Big views, extra units and non-local blocks keep the network's values where the weights lack them: they have a zero scale at
-    the start, so the network then returns what its parent does. Kernels of temporal extent 1 are inflated to the network's. The
-    classifier is loaded only where the classes are the same.
+    the start, so the network then returns what its parent does. A big view with a convolution of its own ("+unshared") starts
+    with a copy of the small view's. Kernels of temporal extent 1 are inflated to the network's. The classifier is loaded only
+    where the classes are the same.
 
     Args:
         weights: "imagenet" or "imagenet_v2" (torchvision's), "timm/TAG" (a ResNet of timm's); what `find_model` takes; or a
@@ -80,7 +82,8 @@ def load_weights(model: VideoNetwork, weights: str | Path, classes: Sequence[str
     same_number = "fc.bias" in state and len(state["fc.bias"]) == model.num_classes
     if not same_number or (classes is not None and classes != names):
         state = {key: value for key, value in state.items() if not re.fullmatch(CLASSIFIER, key)}
-    load_exact(model, inflate(state, model.state_dict()), weights, may_miss=(*ADDED, CLASSIFIER))
+    own = model.state_dict()
+    load_exact(model, start_big_views(inflate(state, own), own), weights, may_miss=(*ADDED, CLASSIFIER))
 
 
 def _read_weights(model: VideoNetwork, weights: str) -> tuple[State, list[str] | None]:
