@@ -32,9 +32,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from smallbignet.data.annotations import Annotations
-from smallbignet.data.datasets import Batch, TrainClips, make_loader
+from smallbignet.data.datasets import Batch, TrainClips
 from smallbignet.data.encoding import Encoding, encode
 from smallbignet.data.frames import Video
+from smallbignet.data.loader import make_loader
 from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec, Views, sample_test_clips
 from smallbignet.data.synthetic import HARD, render_clip

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from importlib import import_module
 from typing import Any
 
-from smallbignet.errors import SmallBigError, WorkError, did_you_mean, explain_os_error
+from smallbignet.errors import SmallBigError, WorkError, did_you_mean, explain_os_error, explain_worker_error
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ def explain(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return explain_os_error(error)
+    if what := explain_worker_error(error):
+        return what
     message = " ".join(str(error).split())
     return f"unexpected {type(error).__name__}: {message} (--debug shows where; please report it)"
 

@@ -59,6 +59,20 @@ def explain_os_error(error: OSError) -> str:
     return str(SmallBigError(f"{what}; {advice}" if advice else what, error.filename or ""))
 
 
+def explain_worker_error(error: BaseException) -> str:
+    """What happened to a worker process of PyTorch's DataLoader, and what to do; empty for other errors.
+
+    On Unix such an error may be raised anywhere in the main thread, at the moment when the process ends.
+    """
+    reason = " ".join(str(error).split())
+    if reason.startswith("DataLoader worker"):
+        first = reason.partition(". ")[0].rstrip(".")
+        return f"a process that reads videos has ended: {first}; if memory ran out, use fewer workers or smaller batches"
+    if reason.startswith("Too many open files"):
+        return f"too many open files; {ADVICE[errno.EMFILE]}"
+    return ""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The question "did you mean X? " with the known name that is closest to an unknown one; empty if none is close."""
     close = get_close_matches(name[:100], list(known), n=1)

@@ -16,7 +16,8 @@ import torch
 
 from smallbignet.data import datasets, options
 from smallbignet.data.annotations import Annotations
-from smallbignet.data.datasets import Batch, TrainClips, epoch_batches, make_loader
+from smallbignet.data.datasets import Batch, TrainClips, epoch_batches
+from smallbignet.data.loader import make_loader
 from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec
 from smallbignet.data.source import read_annotations

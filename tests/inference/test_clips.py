@@ -12,7 +12,7 @@ from PIL import Image
 
 from smallbignet import VideoClassifier, load_config, load_model, open_video, save_model
 from smallbignet.commands.evaluate import evaluate
-from smallbignet.data.datasets import make_loader
+from smallbignet.data.loader import make_loader
 from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.source import read_annotations

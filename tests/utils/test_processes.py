@@ -45,19 +45,39 @@ def test_results_come_in_the_order_of_the_calls_and_as_they_are_done():
 
 
 SCRIPT = """
+print("once")
 from smallbignet.utils.processes import in_processes
+for result in in_processes(len, [(("line",), 60.0), ((3,), 60.0), (("four",), 60.0)], 1):
+    print(result)
+"""
+
+
+@pytest.mark.parametrize("how", ["file", "-c", "-", "-m"])
+def test_a_script_without_a_main_guard_runs_once(how, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    words = {"file": ["script.py"], "-c": ["-c", SCRIPT], "-": ["-"], "-m": ["-m", "script"]}[how]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, input=SCRIPT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith('once\n4\nFailure(reason="TypeError') and done.stdout.endswith("\n4\n")
+
+
+OWN_FUNCTION = """
+from smallbignet.utils.processes import in_processes
+def double(number):
+    return 2 * number
 {guard}
-    for result in in_processes(print, [(("line",), 60.0)], 1):
-        print(result)
+    print(list(in_processes(double, [((4,), 60.0)], 1)))
 """
 
 
 @pytest.mark.parametrize("guard", ['if __name__ == "__main__":', "if True:"], ids=["guarded", "unguarded"])
-def test_a_script_without_a_main_guard_is_told_so(guard, tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT.format(guard=guard))
-    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=120)
-    assert (done.returncode == 0) == ("__name__" in guard)
-    if done.returncode:
+def test_a_script_with_its_own_function_needs_a_main_guard_and_is_told_so(guard, tmp_path):
+    (tmp_path / "script.py").write_text(OWN_FUNCTION.format(guard=guard))
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60)
+    if "__name__" in guard:
+        assert done.stdout == "[8]\n"
+    else:
+        assert done.returncode == 1
         assert "WorkError: no process could be started; in a script, call this under `if __name__" in done.stderr
 
 

@@ -1,29 +1,25 @@
-"""Random clips to train on, and the loader that reads them, or anything else, in worker processes.
+"""Random clips to train on.
 
-Workers open, read and close a video by themselves and return uint8. A training clip depends on (seed, epoch, row) alone, so the
-same seed gives the same batches with any number of workers or processes, and from any point of a run.
+Worker processes (see `loader`) open, read and close a video by themselves and return uint8. A training clip depends on (seed,
+epoch, row) alone, so the same seed gives the same batches with any number of workers or processes, and from any point of a
+run.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from smallbignet.data.annotations import Annotations
 from smallbignet.data.frames import Unreadable
 from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import ClipSpec, find_places, sample_train_clip
 from smallbignet.data.transforms import NO_AUGMENT, AugmentSpec, InputSpec, train_crop
-from smallbignet.errors import SmallBigError, VideoError
-
-T = TypeVar("T")
+from smallbignet.errors import VideoError
 
 
 @dataclass
@@ -129,38 +125,3 @@ def epoch_batches(num_videos: int, batch_size: int, seed: int, epoch: int) -> li
     order = np.random.default_rng([seed, epoch]).permutation(num_videos).tolist()
     size = min(batch_size, num_videos)
     return [[(epoch, i) for i in order[start : start + size]] for start in range(0, num_videos - size + 1, size)]
-
-
-def make_loader(read: Callable[[list], T], batches: Sequence[list], workers: int) -> Iterator[T]:
-    """Calls `read` for each of some batches of keys, in worker processes; yields what it returns in the batches' order.
-
-    Args:
-        read: a function of one batch of keys.
-        workers: processes that read ahead; 0 reads in this one, -1 takes all cores but one (at least 1, at most 16),
-            divided among the processes that train on this machine.
-
-    Raises:
-        SmallBigError: `read` raised it, in this process or another.
-    """
-    if workers < 0:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # Linux, others
-        cores //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        workers = min(max(cores - 1, 1), 16)
-    pin = torch.cuda.is_available()
-    for batch in DataLoader(_Calls(read), batch_size=None, sampler=batches, num_workers=workers, pin_memory=pin):
-        if isinstance(batch, SmallBigError):
-            raise batch
-        yield batch
-
-
-class _Calls(Dataset):
-    """A function as a data set. A SmallBigError is returned, since one that a worker raises arrives with a traceback in it."""
-
-    def __init__(self, read: Callable[[list], Any]):
-        self.read = read
-
-    def __getitem__(self, keys: list) -> Any:
-        try:
-            return self.read(keys)
-        except SmallBigError as error:
-            return error

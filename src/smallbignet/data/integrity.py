@@ -52,8 +52,7 @@ def judge(video: Video, whole: int) -> VideoReport:
 def check_videos(paths: Iterable[str], workers: int = 0, options: VideoOptions = VideoOptions()) -> Iterator[VideoReport]:
     """Checks videos in parallel; the reports come in the order of `paths`, each as soon as it is there.
 
-    A file that crashes its process, or takes too long (see `seconds_allowed`), is unreadable. The processes are spawned: a
-    script that calls this does so under `if __name__ == "__main__":`.
+    A file that crashes its process, or takes too long (see `seconds_allowed`), is unreadable.
 
     Args:
         workers: processes; 0 takes one for each core.

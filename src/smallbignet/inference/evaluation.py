@@ -15,8 +15,8 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from smallbignet.data.annotations import Annotations
-from smallbignet.data.datasets import make_loader
 from smallbignet.data.frames import Unreadable
+from smallbignet.data.loader import make_loader
 from smallbignet.data.options import VideoOptions
 from smallbignet.errors import WorkError
 from smallbignet.inference.classifier import VIEWS_AT_ONCE, VideoClassifier, VideoScores

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
-from multiprocessing import get_context
 from statistics import median
 from typing import Any
 
@@ -67,7 +66,7 @@ class Worker:
     def __init__(self, case: Case, stack: ExitStack):
         self.case = case
         self.refused = ""
-        self.connection, self.process = spawn(get_context("spawn"), _call)
+        self.connection, self.process = spawn(_call)
         stack.callback(self.process.join)
         stack.callback(self.connection.close)  # which ends the process
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smallbignet.data.annotations import Annotations
-from smallbignet.data.datasets import Batch, TrainClips, epoch_batches, make_loader
+from smallbignet.data.datasets import Batch, TrainClips, epoch_batches
+from smallbignet.data.loader import make_loader
 from smallbignet.errors import SmallBigError
 from smallbignet.training.settings import TrainConfig
 

@@ -1,16 +1,24 @@
-"""Calls in other processes, which may crash or hang: what FFmpeg does with other people's files can do both."""
+"""Calls in other processes, which may crash or hang: what FFmpeg does with other people's files can do both.
+
+None of these processes imports the script that starts them, as Python's own would. A script that calls its work without
+`if __name__ == "__main__":` would start it once more in each of them.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, TimeoutError  # another one than the builtin before Python 3.11
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, get_start_method
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext, SpawnContext, SpawnProcess
+from threading import Lock
+from types import ModuleType
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -18,6 +26,33 @@ from pebble import ProcessExpired, ProcessPool
 from smallbignet.errors import WorkError
 
 AHEAD = 64  # calls scheduled for each process: enough to keep it busy, and few enough for a list of a million calls
+
+_STARTING = Lock()
+
+
+class _Process(SpawnProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        """Starts a process while an empty module stands in for the script, which the process would import first."""
+        with _STARTING:
+            script = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                sys.modules["__main__"] = script
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
+SPAWN = _Context()
+
+
+def worker_context() -> BaseContext | None:
+    """The context for worker processes of other libraries: None, which means Python's own, where processes are forked."""
+    return None if get_start_method() == "fork" else SPAWN
 
 
 @dataclass(frozen=True)
@@ -34,11 +69,11 @@ class Failure:
 def in_processes(function: Callable, calls: Sequence[tuple[tuple, float]], workers: int = 0) -> Iterator[Any]:
     """Calls a function in several processes, and yields what each call returns, in the order of the calls.
 
-    A call that crashes its process, takes too long or raises an exception yields a `Failure`; the others are not affected. The
-    processes are spawned, so a script must call this under `if __name__ == "__main__":`.
+    A call that crashes its process, takes too long or raises an exception yields a `Failure`; the others are not affected.
 
     Args:
-        function: one that can be pickled, as its arguments and what it returns.
+        function: one that can be pickled, as its arguments and what it returns. For a function of the script itself the
+            processes do import the script, which then calls this under `if __name__ == "__main__":`.
         calls: for each call the arguments and the seconds allowed.
         workers: number of processes; 0 means one for each core.
 
@@ -47,7 +82,7 @@ def in_processes(function: Callable, calls: Sequence[tuple[tuple, float]], worke
     """
     workers = min(workers or os.cpu_count() or 1, len(calls))
     scheduled: deque[tuple[Future, float]] = deque()
-    pool = ProcessPool(workers, context=get_context("spawn"))
+    pool = ProcessPool(workers, context=get_context("spawn") if function.__module__ == "__main__" else SPAWN)
     try:
         for arguments, seconds in calls:
             scheduled.append((pool.schedule(function, arguments, timeout=seconds), seconds))
@@ -74,14 +109,14 @@ def _wait(future: Future, seconds: float) -> Any:
         return Failure(f"{type(error).__name__}: {error}")
 
 
-def spawn(context: Any, function: Callable) -> tuple[Connection, Any]:
+def spawn(function: Callable) -> tuple[Connection, Any]:
     """A process that calls `function` with each tuple of arguments that it is sent, and sends back what that returns.
 
     Returns:
         the connection to send and receive by, which ends the process when it is closed; and the process.
     """
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(function, theirs), daemon=True)
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(function, theirs), daemon=True)
     process.start()
     theirs.close()  # so that `ours` ends when the process does
     return ours, process
