@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from smallbignet.training.settings import OptimSpec
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def learning_rate(optim: OptimSpec, epoch: float, step: float = 0.0) -> float:
@@ -41,5 +42,5 @@ def highest_rate(optim: OptimSpec) -> float:
 def freeze_statistics(model: nn.Module) -> None:
     """Puts the batch normalisations of a network into eval mode. Their scales and shifts are still trained."""
     for module in model.modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, BATCH_NORMS):
             module.eval()
