@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -282,77 +281,6 @@ def test_upright(degrees, mirrored, place, tmp_path):
     expected = upright.flip(2) if mirrored else upright
     distances = {name: (found.mean(0) - expected.mean(0)).abs().mean().item() for name, found in corners.items()}
     assert min(distances, key=distances.__getitem__) == place
-
-
-def disc(i: int, width: int, height: int) -> np.ndarray:
-    """A white disc that fills a square of 80x80, squeezed or stretched to a size."""
-    y, x = np.mgrid[:height, :width]
-    inside = ((x + 0.5) * 80 / width - 40) ** 2 + ((y + 0.5) * 80 / height - 40) ** 2 < 36**2
-    return np.repeat(255 * inside[:, :, None].astype(np.uint8), 3, axis=2)
-
-
-@pytest.mark.parametrize(
-    ("ratio", "stored", "shown"),
-    [
-        (Fraction(2), (40, 80), (80, 80)),
-        (Fraction(1, 2), (160, 80), (80, 80)),
-        (Fraction(64, 45), (56, 80), (80, 80)),  # PAL, 16:9
-        (Fraction(0), (80, 80), (80, 80)),
-        (Fraction(1000), (80, 80), (80, 80)),
-    ],
-)
-@pytest.mark.parametrize(
-    ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.ts", "libx264")]
-)
-def test_frames_are_shown_with_square_pixels(name, codec, ratio, stored, shown, tmp_path, monkeypatch):
-    def squeeze(stream):
-        stream.codec_context.sample_aspect_ratio = ratio
-
-    monkeypatch.setattr(sys.modules[__name__], "picture", disc)
-    path = encode(tmp_path / name, codec, frames=3, streams=(stored,), prepare=squeeze)
-    with open_video(path) as video:
-        assert (video.width, video.height) == shown
-        bright = video.frames([1])[0].float().mean(0) > 128
-    extents = [int(line.sum()) for line in (bright.any(0), bright.any(1))]
-    assert extents == pytest.approx([72, 72], abs=3)
-    with open_video(path, square_pixels=False) as video:
-        assert (video.width, video.height) == stored
-
-
-@needs_torchcodec
-def test_pyav_shows_square_pixels_for_torchcodec(tmp_path):
-    def squeeze(stream):
-        stream.codec_context.sample_aspect_ratio = Fraction(2)
-
-    path = encode(tmp_path / "a.mp4", frames=3, streams=((40, 80),), prepare=squeeze)
-    with open_video(path, backend="torchcodec") as video:
-        assert (video.width, video.height) == (80, 80)
-    with open_video(path, backend="torchcodec", square_pixels=False) as video:
-        assert (video.width, video.height) == (40, 80)
-
-
-@pytest.mark.parametrize(("degrees", "shown"), [(0, (80, 60)), (90, (60, 80)), (-90, (60, 80)), (180, (80, 60))])
-def test_square_pixels_of_a_rotated_video(degrees, shown, tmp_path):
-    def squeeze(stream):
-        stream.codec_context.sample_aspect_ratio = Fraction(2)
-        stream.set_display_rotation(degrees)
-
-    with open_video(encode(tmp_path / "a.mp4", frames=3, streams=((40, 60),), prepare=squeeze)) as video:
-        assert (video.width, video.height) == shown
-        assert video.frames([2]).shape == (1, 3, *shown[::-1])
-
-
-def test_the_word_of_the_container_goes_before_that_of_the_codec(tmp_path):
-    def squeeze(stream):
-        stream.codec_context.sample_aspect_ratio = Fraction(2)
-
-    path = encode(tmp_path / "a.mp4", frames=3, streams=((40, 80),), prepare=squeeze)
-    data = path.read_bytes()
-    assert data.count(b"pasp") == 1  # and the codec has it, too
-    place = data.index(b"pasp") + 4
-    path.write_bytes(data[:place] + struct.pack(">II", 3, 2) + data[place + 8 :])
-    with open_video(path) as video:
-        assert (video.width, video.height) == (60, 80)
 
 
 @needs_odd
