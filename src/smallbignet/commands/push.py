@@ -11,7 +11,7 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, ModelCardData
 
 from smallbignet.errors import SmallBigError
-from smallbignet.models.zoo import NETWORKS
+from smallbignet.models.zoo import own_stages
 from smallbignet.training.run_directory import RunDirectory
 from smallbignet.training.settings import NetworkSpec
 from smallbignet.weights.directory import CONFIG, WEIGHTS
@@ -104,7 +104,7 @@ def model_card(directory: str | Path, repo: str, license: str = "", dataset: str
         repo=repo,
         config=config,
         params=sum(p.numel() for p in load_model(directory).parameters()),
-        blocks=[_block_names(stage) for stage in config.network.get("stages") or NETWORKS[name][1]],
+        blocks=[_block_names(stage) for stage in config.network.get("stages") or own_stages(name)],
         model_options=_model_options(config.network),
         figures=_figures(directory, len(config.classes)),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -86,14 +88,40 @@ class FoldedConv(nn.Module):
         return y.unflatten(first, shape[first : last + 1])
 
 
-def fold(conv: nn.Conv3d, bn: nn.Module | None) -> tuple[Tensor, Tensor]:
-    """Return the weights (C', C, t, h, w) and bias (C',) of a convolution and the normalisation after it, in float64."""
+class FoldedFrameConv(nn.Module):
+    """The same for a convolution of single frames from timm, which may have groups, or the padding of TensorFlow."""
+
+    shift: Tensor  # what is left to add: nothing, because the bias is part of the convolution
+
+    def __init__(self, conv: nn.Conv2d, bn: nn.Module | None, dtype: torch.dtype):
+        super().__init__()
+        weight, bias = fold(conv, bn)
+        self.register_buffer("shift", torch.zeros_like(bias, dtype=torch.float32))
+        self.conv = copy.deepcopy(conv)
+        self.conv.weight = nn.Parameter(weight.to(dtype).contiguous(memory_format=torch.channels_last))
+        self.conv.bias = nn.Parameter(bias.to(dtype))
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor, add: Tensor | None = None, relu: bool = False) -> Tensor:
+        """(N, T, H, W, C) -> (N, T, H', W', C'); `add` as in `FoldedConv`."""
+        y = self.convolve(x)
+        y = y if add is None else add.add_(y)
+        return y.relu_() if relu else y
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Return the convolution with its bias, (N, T, H', W', C')."""
+        y = self.conv(x.flatten(0, 1).movedim(-1, 1))
+        return y.movedim(1, -1).contiguous().unflatten(0, x.shape[:2])
+
+
+def fold(conv: nn.Conv2d | nn.Conv3d, bn: nn.Module | None) -> tuple[Tensor, Tensor]:
+    """Return the weights (C', C, ...) and bias (C',) of a convolution and the normalisation after it, in float64."""
     weight = conv.weight.detach().double()
     scale, shift = weight.new_ones(len(weight)), weight.new_zeros(len(weight))
     if isinstance(bn, nn.BatchNorm3d):
         scale, shift = scale_and_shift(bn)
     bias = shift if conv.bias is None else shift + conv.bias.detach() * scale
-    return weight * scale.view(-1, 1, 1, 1, 1), bias
+    return weight * scale.view(-1, *[1] * (weight.dim() - 1)), bias
 
 
 def scale_and_shift(bn: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:

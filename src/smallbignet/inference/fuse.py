@@ -17,6 +17,7 @@ Elsewhere, where neither is usable, and within `torch.compile`, PyTorch's public
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smallbignet.errors import SmallBigError
-from smallbignet.inference.folded_conv import FoldedConv, scale_and_shift
+from smallbignet.inference.folded_conv import FoldedConv, FoldedFrameConv, scale_and_shift
 from smallbignet.inference.fused_sum import sum_relu, sums_are_fused
 from smallbignet.inference.pooling import clip_view, stem_max, window_view
 from smallbignet.inference.winograd import Winograd
@@ -33,6 +34,7 @@ from smallbignet.models.baselines import NonLocal, SqueezeExcite, TemporalShift
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import Pathway, SlowFast, slow_frames
 from smallbignet.models.smallbig import Bottleneck, ExtraUnit, SmallBigNet, SmallBigUnit, centre
+from smallbignet.models.timm_cnn import FrameBlock, FrameConv, Frames, FrameUnit, TimmNet
 from smallbignet.ops.choice import as_on_cpu
 
 # T*H*W positions of the clips that pass through the network together on a CPU: more activations would not fit its cache.
@@ -57,10 +59,10 @@ def fuse(model: VideoNetwork, dtype: torch.dtype = torch.float32) -> VideoNetwor
     Raises:
         SmallBigError: not a network of this package.
     """
-    if not isinstance(model, (SmallBigNet, SlowFast)):
+    forms: dict[type[nn.Module], Any] = {SmallBigNet: FusedSmallBigNet, SlowFast: FusedSlowFast, TimmNet: FusedTimmNet}
+    if type(model) not in forms:
         raise SmallBigError("only networks of this package can be fused", type(model).__name__)
-    fused = FusedSlowFast(model, dtype) if isinstance(model, SlowFast) else FusedSmallBigNet(model, dtype)
-    return fused.eval()
+    return forms[type(model)](model, dtype).eval()
 
 
 class FusedNetwork(VideoNetwork):
@@ -143,8 +145,8 @@ class FusedUnit(nn.Module):
     def __init__(self, unit: SmallBigUnit, dtype: torch.dtype):
         super().__init__()
         self.window, self.pool, self.centred = unit.window, unit.pool, unit.centred
-        self.small = FoldedConv(unit.conv, unit.bn, dtype)
-        self.big = FoldedConv(unit.conv_big or unit.conv, unit.bn_big, dtype) if unit.bn_big else None
+        self.small = _folded(unit.conv, unit.bn, dtype)
+        self.big = _folded(unit.conv_big or unit.conv, unit.bn_big, dtype) if unit.bn_big else None
         self.register_buffer("shift", self.small.shift + self.big.shift if self.big else None)
         self.winograd: Winograd | None = None
         if _suits_winograd(unit, dtype):
@@ -172,8 +174,14 @@ class FusedUnit(nn.Module):
         return self.small(x, add, relu)
 
 
+def _folded(conv: nn.Module, bn: nn.Module | None, dtype: torch.dtype) -> Any:
+    return FoldedFrameConv(conv.frame, bn, dtype) if isinstance(conv, FrameConv) else FoldedConv(conv, bn, dtype)  # type: ignore[arg-type]
+
+
 def _suits_winograd(unit: SmallBigUnit, dtype: torch.dtype) -> bool:
     conv = unit.conv
+    if isinstance(conv, FrameConv):
+        return False
     is_3x3 = (conv.kernel_size, conv.stride) == ((1, 3, 3), (1, 1, 1))
     one_size = unit.window is None or unit.window[0] is not None  # both views have T frames
     on_cpu = conv.weight.device.type == "cpu"
@@ -280,3 +288,66 @@ class FusedShift(nn.Module):
         y[:, 1:, :, :, forward] = x[:, :-1, :, :, forward]
         y[:, 0, :, :, forward] = 0
         return y
+
+
+class FusedTimmNet(FusedNetwork):
+    def __init__(self, model: TimmNet, dtype: torch.dtype):
+        super().__init__(model, dtype)
+        stages: Any = (model.res2, model.res3, model.res4, model.res5)
+        parts = [model.stem, *(part for stage in stages for part in stage), model.tail]
+        self.parts = nn.Sequential(*(FusedFrames(part, dtype) for part in parts))
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.parts(x)
+
+
+class FusedFrames(nn.Module):
+    """A module of timm's on each frame, with the parts that a spec added: (N, T, H, W, C) -> (N, T, H', W', C')."""
+
+    def __init__(self, frames: Frames, dtype: torch.dtype):
+        super().__init__()
+        self.extra_is_first = True
+        self.extra: nn.Module = nn.Identity()
+        self.nonlocal_after: nn.Module = nn.Identity()
+        if isinstance(frames, FrameBlock):
+            self.extra_is_first = frames.extra_is_first
+            self.extra = _fused(frames.extra, dtype)
+            self.nonlocal_after = _fused(frames.nonlocal_after, dtype)
+        self.module = copy.deepcopy(nn.Sequential(frames.module)).requires_grad_(False)
+        units = {name: unit for name, unit in self.module.named_modules() if isinstance(unit, FrameUnit)}
+        for name, unit in units.items():
+            self.module.set_submodule(name, FusedFrameUnit(unit, dtype))
+        self.module.to(dtype).to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self._on_frames(self.extra(x)) if self.extra_is_first else self.extra(self._on_frames(x))
+        return self.nonlocal_after(y)
+
+    def _on_frames(self, x: Tensor) -> Tensor:
+        for unit in self.module.modules():
+            if isinstance(unit, FusedFrameUnit):
+                unit.clip_len = x.shape[1]
+        return _as_clips(self.module(_as_frames(x)), x.shape[1])
+
+
+class FusedFrameUnit(nn.Module):
+    """A `FrameUnit`, as a module of timm's calls it: (N*T, C, H, W) -> (N*T, C', H', W'), in channels_last."""
+
+    def __init__(self, unit: FrameUnit, dtype: torch.dtype):
+        super().__init__()
+        self.shift = _fused(unit.shift, dtype)
+        self.unit = FusedUnit(unit, dtype)
+        self.clip_len = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _as_frames(self.unit(self.shift(_as_clips(x, self.clip_len))))
+
+
+def _as_clips(x: Tensor, clip_len: int) -> Tensor:
+    """(N*T, C, H, W) -> (N, T, H, W, C), without a copy of what is in channels_last."""
+    return x.movedim(1, -1).contiguous().unflatten(0, (-1, clip_len))
+
+
+def _as_frames(x: Tensor) -> Tensor:
+    """(N, T, H, W, C) -> (N*T, C, H, W), in channels_last."""
+    return x.flatten(0, 1).movedim(-1, 1)

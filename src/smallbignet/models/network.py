@@ -88,7 +88,7 @@ def recompute_contexts(block: nn.Module):
 
 @contextmanager
 def _frozen_statistics(block: nn.Module) -> Iterator[None]:
-    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm3d)]
+    norms = [module for module in block.modules() if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d))]
     before = [(bn.momentum, {key: value.clone() for key, value in bn.named_buffers()}) for bn in norms]
     for bn in norms:
         bn.momentum = 0.0

@@ -155,6 +155,16 @@ class ExtraUnit(nn.Module):
         return norm_relu(self.conv2(self.conv1(x) * attention), self.bn, shortcut=x)
 
 
+def make_extra(channels: int, spec: BlockSpec) -> nn.Module:
+    """Return the extra unit that a spec names, which keeps the shape (N, C, T, H, W)."""
+    kinds: dict[str | None, Callable[[int], nn.Module]] = {
+        None: nn.Identity,
+        "smallbig": partial(ExtraUnit, shared=spec.shared, pool=spec.extra_pool or "max"),
+        "se": partial(SqueezeExcite, pool=spec.extra_pool or "avg"),
+    }
+    return kinds[spec.extra](channels)
+
+
 class Bottleneck(nn.Module):
     """A residual block of three convolutions: any of Fig. 2a-f, or of the networks that the paper compares with.
 
@@ -168,13 +178,8 @@ class Bottleneck(nn.Module):
         super().__init__()
         cout = 4 * mid
         window1, window2, window3 = spec.windows
-        extra_units: dict[str | None, Callable[[int], nn.Module]] = {
-            None: nn.Identity,
-            "smallbig": partial(ExtraUnit, shared=spec.shared, pool=spec.extra_pool or "max"),
-            "se": partial(SqueezeExcite, pool=spec.extra_pool or "avg"),
-        }
         self.extra_is_first = spec.extra_place == "before"
-        self.extra = extra_units[spec.extra](cin if self.extra_is_first else cout)
+        self.extra = make_extra(cin if self.extra_is_first else cout, spec)
         self.shift = TemporalShift() if spec.shift else nn.Identity()
         self.unit1 = SmallBigUnit(cin, mid, (spec.temporal, 1, 1), 1, window1, spec)
         self.unit2 = SmallBigUnit(mid, mid, (1, 3, 3), stride, window2, spec)

@@ -12,6 +12,8 @@ from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.slowfast import SlowFast
 from smallbignet.models.smallbig import BlockSpec, SmallBigNet, parse_window
+from smallbignet.models.timm_cnn import TimmNet
+from smallbignet.models.timm_structure import list_image_networks, parse_name
 from smallbignet.utils.checks import Length, Must, Range, checked, read_arguments
 
 Name = Annotated[str, Must("a name of at most 100 letters and signs", re.compile("[!-~]{0,100}").fullmatch)]
@@ -68,6 +70,8 @@ NETWORKS: dict[str, tuple[int, tuple[str, str, str, str]]] = {
     "slowfast_r101": (101, ("2d", "2d", "3d", "3d")),
     "slowfast_16x8_r101": (101, ("2d", "2d", "3d", "3d")),
 }
+
+TIMM_STAGES = ("2d", "full", "full", "full")  # of an image network of timm's, as in smallbig_r50
 
 # Arguments of `SlowFast`, as PyTorchVideo's published networks have them. The frame counts 8x8, 4x16 and 16x8 are the slow
 # pathway's; without them in the name, 8x8.
@@ -137,22 +141,40 @@ def _window(text: str, name: str) -> str:
     return text
 
 
+def own_stages(name: str) -> Sequence[str]:
+    """The blocks that a network has where no others are given, by name.
+
+    Raises:
+        SmallBigError: an unknown network.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name][1]
+    if name.startswith("timm/"):
+        parse_name(name)
+        return TIMM_STAGES
+    raise SmallBigError(f"unknown network; {did_you_mean(name, NETWORKS)}`smallbig models` lists all", name)
+
+
 def find_blocks(name: str, stages: Stages = None) -> list[list[BlockSpec]]:
-    """The blocks of res2, res3, res4 and res5 of a network, one after the other; arguments and errors as for `build_model`."""
-    if name not in NETWORKS:
-        raise SmallBigError(f"unknown network; {did_you_mean(name, NETWORKS)}`smallbig models` lists all", name)
-    depth, own = NETWORKS[name]
+    """The blocks of res2, res3, res4 and res5 of a network, one after the other; arguments and errors as for `build_model`.
+
+    How many blocks a network of timm's has is known when it is built, so for them a list is not yet repeated.
+    """
+    own = own_stages(name)
     chosen = stages or own
+    depths = DEPTHS[NETWORKS[name][0]] if name in NETWORKS else (None,) * 4
     if len(chosen) != 4:
         raise SmallBigError("a network has four stages (res2 to res5): give four blocks", f"{len(chosen)} given")
-    parts = zip(("res2", "res3", "res4", "res5"), chosen, DEPTHS[depth], strict=True)
+    parts = zip(("res2", "res3", "res4", "res5"), chosen, depths, strict=True)
     return [_stage_blocks(part, stage, count) for part, stage, count in parts]
 
 
-def _stage_blocks(name: str, stage: Block | Sequence[Block], count: int) -> list[BlockSpec]:
-    """The blocks of a stage: one kind, or those of a list, which is repeated."""
+def _stage_blocks(name: str, stage: Block | Sequence[Block], count: int | None) -> list[BlockSpec]:
+    """The blocks of a stage: one kind, or those of a list, which is repeated if the number of blocks is known."""
     if isinstance(stage, (str, Mapping, BlockSpec)):
-        return [block_spec(stage)] * count
+        return [block_spec(stage)] * (count or 1)
+    if count is None:
+        return [block_spec(block) for block in stage]
     if not 1 <= len(stage) <= count:
         raise SmallBigError(f"{name} has {count} blocks, so its list has 1 to {count} of them", f"{len(stage)} given")
     return [block_spec(stage[i % len(stage)]) for i in range(count)]
@@ -203,7 +225,8 @@ def build_model(
     (N, 3, T, H, W) -> (N, num_classes), for any T, H and W (SlowFast: T a multiple of its alpha).
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()`; or "timm/NAME", an image CNN of timm's with batch normalisation, see `TimmNet`. NAME may
+            have a tag, which says nothing here.
         stages: other blocks for res2, res3, res4 and res5: names (see `block_spec`) or specs. A list in place of one of them
             has the blocks of that stage in order, and is repeated: ["2d", "full"] makes every second block a full one.
         width: channels of the first convolution; 64 in the paper. A multiple of 8.
@@ -214,10 +237,17 @@ def build_model(
         SmallBigError: an unknown name, not four stages, a list longer than its stage, a width that is not a multiple of 8 or
             above 512, or another argument outside of its range.
     """
-    parts = (find_blocks(name, stages), num_classes, width, drop_rate, head_window)
+    blocks = find_blocks(name, stages)
+    if name.startswith("timm/"):
+        if width != 64:
+            raise SmallBigError("the widths of timm's networks are fixed: choose another network of timm's", f"width {width}")
+        return TimmNet(parse_name(name)[0], blocks, num_classes, drop_rate, head_window)
+    parts = (blocks, num_classes, width, drop_rate, head_window)
     return SlowFast(*parts, **SLOWFAST[name]) if name in SLOWFAST else SmallBigNet(*parts)
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """The names of the networks that match a shell pattern, such as "smallbig*"."""
+    """The names of the networks that match a shell pattern, such as "smallbig*"; for timm's it begins with "timm/"."""
+    if pattern.startswith("timm/"):
+        return [f"timm/{name}" for name in list_image_networks(pattern.removeprefix("timm/"))]
     return [name for name in NETWORKS if fnmatch(name, pattern)]

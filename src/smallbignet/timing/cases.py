@@ -98,7 +98,7 @@ def is_default(variant: str, device: str) -> bool:
 
 def default_clip(network: str) -> tuple[int, int]:
     """Return the frames and the size of the clips that a network is made for."""
-    if network in list_models():
+    if list_models(network):
         return 8 * SLOWFAST.get(network, {}).get("alpha", 1), 224
     if network in RIVALS:
         return RIVALS[network]
@@ -111,7 +111,7 @@ def build_network(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name in RIVALS:
         return getattr(torchvision.models.video, name)(weights=None, num_classes=400)
-    network = build_model(name) if name in list_models() else build_model(**load_config(name).network)
+    network = build_model(name) if list_models(name) else build_model(**load_config(name).network)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.2, 0.6)
@@ -120,6 +120,6 @@ def build_network(name: str) -> nn.Module:
 
 def make_network(name: str) -> nn.Module:
     """Return the network of a name with random weights, or that of a model directory with its own."""
-    if name in RIVALS or name in list_models():
+    if name in RIVALS or list_models(name):
         return build_network(name)
     return load_model(name).to(memory_format=torch.contiguous_format)

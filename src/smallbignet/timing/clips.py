@@ -43,7 +43,7 @@ def write_clips(videos: str, network: str, clip: tuple[int, int], folder: str) -
         WorkError: too few videos can be read.
     """
     clip_spec, input_spec = ClipSpec(), InputSpec()
-    if network not in RIVALS and network not in list_models():
+    if network not in RIVALS and not list_models(network):
         config = load_config(network)
         clip_spec, input_spec = config.clip, config.input
     frames, size = clip

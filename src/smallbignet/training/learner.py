@@ -18,11 +18,12 @@ from smallbignet.data.datasets import Batch
 from smallbignet.data.transforms import mix, to_input
 from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
+from smallbignet.models.zoo import build_model
 from smallbignet.ops.recompute import recompute
 from smallbignet.training.distributed import gather_state, is_sharded
 from smallbignet.training.schedule import freeze_statistics, highest_rate
 from smallbignet.training.settings import NetworkSpec, OptimSpec, TrainConfig
-from smallbignet.weights.load import create_model, load_weights
+from smallbignet.weights.load import load_weights
 
 
 class Learner:
@@ -170,7 +171,7 @@ def build_network(spec: NetworkSpec, classes: list[str], weights: str) -> tuple[
         "width": spec.width,
         "drop_rate": spec.drop_rate,
     }
-    model = create_model(**model_args)
+    model = build_model(**model_args)
     if weights:
         load_weights(model, weights, classes)
     return model, model_args

@@ -31,14 +31,14 @@ class NetworkSpec:
     """The network.
 
     Attributes:
-        name: one of the names that `smallbig models` lists.
+        name: one of the names that `smallbig models` lists, or timm/NAME, any CNN of timm.
         stages: other blocks for res2, res3, res4 and res5, such as [2d, full, full, full]. A list in place of one of them has
             the blocks of that stage in order, and is repeated, such as [2d, full] for every second block.
         width: channels of the first convolution; 64 in the paper.
         drop_rate: share of the features that dropout sets to zero before the classifier.
-        weights: what to start from: "imagenet" or "imagenet_v2" (torchvision's) or "timm/TAG" (a ResNet of timm's); a model or
-            run directory, a published network's name, org/name on the hub or a checkpoint file, of this network or its 2-D
-            parent; or nothing for random weights.
+        weights: what to start from: "imagenet" or "imagenet_v2" (torchvision's, or for timm/NAME timm's) or "timm/NAME.TAG";
+            a model or run directory, a published network's name, org/name on the hub or a checkpoint file, of this network or
+            its 2-D parent; or nothing for random weights.
     """
 
     name: str = "smallbig_r50"

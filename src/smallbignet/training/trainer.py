@@ -32,6 +32,7 @@ from smallbignet.utils.files import fresh_folder, fresh_name, install, writing
 from smallbignet.utils.memory import keep_memory
 from smallbignet.version import __version__
 from smallbignet.weights.directory import ModelConfig, save_model
+from smallbignet.weights.load import tagged_weights
 
 
 class Trainer:
@@ -57,7 +58,7 @@ class Trainer:
         parts = {"train": self.train_set, "val": self.val_set}
         state = self.directory.find_state(config, parts, resume)
         torch.manual_seed(config.run.seed)
-        start = config.model.weights
+        start = config.model.weights or tagged_weights(config.model.name)
         network, arguments = build_network(config.model, self.train_set.classes, "" if state else start)
         keep_memory()
         self.learner = Learner(network, len(self.train_set.classes), config, self.accelerator)

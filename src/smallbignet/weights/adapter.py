@@ -82,7 +82,7 @@ def _inflate(weight: Tensor, like: Tensor) -> Tensor:
 
 def start_big_views(state: State, own: Mapping[str, Tensor]) -> State:
     """Returns `state` with a copy of the small view's convolution for each big view in `own` whose own one `state` lacks."""
-    small = {key: re.sub(r"\.(conv1?)_big\.weight$", r".\1.weight", key) for key in own if key not in state}
+    small = {key: re.sub(r"\.(conv1?)_big\.((?:frame\.)?\w+)$", r".\1.\2", key) for key in own if key not in state}
     return state | {key: state[source].clone() for key, source in small.items() if source != key and source in state}
 
 

@@ -10,10 +10,12 @@ import torchvision
 from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.smallbig import SmallBigNet
+from smallbignet.models.timm_cnn import TimmNet
 from smallbignet.models.zoo import DEPTHS
 from smallbignet.weights.adapter import RESNET_RULES, State, add_time_axis, rename
 from smallbignet.weights.hub import hub_errors
 from smallbignet.weights.published import CHECKPOINTS
+from smallbignet.weights.timm_weights import download_timm_weights
 
 # torchvision's entry for our name of the weights and our name of the image network
 TORCHVISION = {(record.name, record.network): record.address for record in CHECKPOINTS if record.source == "torchvision"}
@@ -39,6 +41,8 @@ def download_image_weights(model: VideoNetwork, weights: str) -> State:
         SmallBigError: SlowFast, a network of timm's that is not a plain ResNet of that depth, or timm is not installed.
         WorkError: the download failed.
     """
+    if isinstance(model, TimmNet):
+        return download_timm_weights(model, weights)
     if not isinstance(model, SmallBigNet):
         raise SmallBigError("SlowFast has two pathways, and no image network's weights fit them", weights)
     depth = 101 if len(model.res4) == DEPTHS[101][2] else 50

@@ -15,8 +15,9 @@ import torch
 
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.network import VideoNetwork
+from smallbignet.models.timm_cnn import TimmNet
 from smallbignet.models.zoo import DropRate, HeadWindow, NumClasses, Stages, Width, build_model
-from smallbignet.weights import imagenet, official
+from smallbignet.weights import imagenet, official, timm_weights
 from smallbignet.weights.adapter import ADDED, CLASSIFIER, State, build_exact, inflate, load_exact, rename, start_big_views
 from smallbignet.weights.checkpoint import read_checkpoint
 from smallbignet.weights.directory import CONFIG, WEIGHTS, ModelConfig, local_directory, read_config, read_state
@@ -40,7 +41,8 @@ def create_model(
     """Creates a network: (N, 3, T, H, W) -> (N, num_classes), for any T, H and W (SlowFast: T a multiple of its alpha).
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()`; or "timm/NAME", any CNN of timm with batch normalisation, see `TimmNet`. "timm/NAME.TAG"
+            starts from timm's weights with this tag if no others are given.
         stages: other blocks for res2, res3, res4 and res5: names (see `block_spec`) or specs, or lists of them where the
             blocks of a stage differ (see `build_model`).
         width: channels of the first convolution; 64 in the paper. A multiple of 8.
@@ -55,9 +57,14 @@ def create_model(
         WorkError: a download failed.
     """
     model = build_model(name, num_classes, stages=stages, width=width, drop_rate=drop_rate, head_window=head_window)
-    if weights is not None:
+    if weights := weights or tagged_weights(name):
         load_weights(model, weights)
     return model
+
+
+def tagged_weights(name: str) -> str:
+    """Returns the weights that a network's name asks for: those of the tag in "timm/NAME.TAG", or "" for random ones."""
+    return name if name.startswith("timm/") and "." in name else ""
 
 
 def load_weights(model: VideoNetwork, weights: str | Path, classes: Sequence[str] | None = None) -> None:
@@ -98,6 +105,8 @@ def _read_weights(model: VideoNetwork, weights: str) -> tuple[State, list[str] |
 
 
 def _read_file(model: VideoNetwork, file: str, entry: str) -> State:
+    if isinstance(model, TimmNet):
+        return timm_weights.read_file(model, file, entry)
     state = read_checkpoint(file, f"{ANCHOR}|{official.ANCHOR}", entry)
     if any(value.dim() == 4 for value in state.values()):  # kernels without a time axis: an image network's
         state = imagenet.prepare_image_weights(model, state)
