@@ -4,7 +4,7 @@
 
 The sources are small videos in every common container and codec that the FFmpeg of PyAV writes, and those of a folder that are
 smaller than 2 MB. A mutation is one to three of: flipped bits, a cut, a block of zeros, a block copied from elsewhere in the
-file, the front of one file before the rest of another, and a number in a header replaced by an extreme one. Prints a Markdown
+file, the start of one file before the rest of another, and a number in a header replaced by an extreme one. Prints a Markdown
 table: answers, refusals in one line, tracebacks, crashes and hangs, the longest time and the most memory. A seed always gives
 the same mutations of the same sources.
 """
@@ -160,7 +160,7 @@ def make_model(folder: Path) -> None:
     """A small network with random weights."""
     torch.manual_seed(0)
     network = {"name": "smallbig_r23", "num_classes": 2, "width": 8}
-    clip, frames = ClipSpec("uniform", 8), InputSpec(size=32, short_side=32)
+    clip, frames = ClipSpec("uniform", 8, by_time=True), InputSpec(size=32, short_side=32)
     config = ModelConfig(network, ["a", "b"], clip, frames, "1x1", {"source": "random"})
     save_model(create_model("smallbig_r23", 2, width=8), config, folder)
 

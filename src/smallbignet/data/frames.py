@@ -168,8 +168,9 @@ class FrameFolder(Video):
         pattern = frame_pattern(filename_tmpl)
         matches = [match for name in sorted(os.listdir(self.path)) if (match := pattern.fullmatch(name))]
         if not matches:
-            usual = "img_00001.jpg, 00001.jpg or the like; data.filename_tmpl names other frames"
-            raise VideoError(f"the folder has no {filename_tmpl.format(1) or usual}", self.path)
+            usual = "such as img_00001.jpg or 7.png; data.filename_tmpl gives other names"
+            wanted = f"named {filename_tmpl}" if filename_tmpl else usual
+            raise VideoError(f"the folder has no frames {wanted}", self.path)
         names: dict[int, str] = {}
         first = matches[0]
         for match in matches:
