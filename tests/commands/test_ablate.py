@@ -46,7 +46,7 @@ class Training:
         if config.model.name in self.fails:
             raise self.fails[config.model.name]
         fold = config.data.val_select.removeprefix("fold=") or 0
-        top1 = {"c2d_r23": 0.2, "nonlocal_r23": 0.4, "smallbig_r23": 0.6}[config.model.name]
+        top1 = {"c2d_r23": 0.2, "nonlocal_r23": 0.4, "smallbig_r23": 0.6}.get(config.model.name, 0.7)
         top1 += 0.01 * config.run.seed + 0.1 * int(fold)
         test = FinalTest("last", "1x1", videos=6, top1=top1, top5=1.0)
         report = TrainReport(config.run.dir, top1, 1, top1, test, 1, 10.0, 1.0, 12, 6, {})
@@ -101,6 +101,19 @@ def test_a_row_that_fails_leaves_the_others(budget, tmp_path, capsys, training):
     assert [(config.model.name, resume) for config, resume in training.seen] == [("nonlocal_r23", True)] * 2
 
 
+def test_without_a_recipe_each_row_has_its_own(folded, tmp_path, capsys, training):
+    """R23 has a learning rate of its own (Section 6, "Training")."""
+    answer = ablate(capsys, "8", "--data", folded, "--seeds", "0", "--out", tmp_path / "out")
+    rates = {config.model.name: config.optim.lr for config, _ in training.seen}
+    assert rates == {"c2d_r23": 0.02, "smallbig_r23": 0.02, "c2d_r50": 0.00625, "smallbig_r50": 0.00625}
+    assert all(config.optim.epochs == 110 and config.model.weights == "imagenet" for config, _ in training.seen)
+    assert answer["how"]["recipe"] == "each row's own: k400_c2d_r23, k400_smallbig_r23, k400_c2d_r50, k400_smallbig_r50"
+    assert "epochs: 110" in answer["how"]["settings"] and "0.02" not in answer["how"]["settings"]
+    training.seen.clear()
+    assert ablate(capsys, "8", "--data", folded, "--seeds", "0", "--out", tmp_path / "out") == answer
+    assert not training.seen
+
+
 def test_tables_share_runs(budget, tmp_path, capsys, training):
     ablate(capsys, "7", "--recipe", budget, "--seeds", "0", "--out", tmp_path)
     training.seen.clear()
@@ -150,7 +163,7 @@ def test_folds_validate_once_each(budget, folded, tmp_path, capsys, training):
     ("words", "expected"),
     [
         (["10", "--recipe", "{budget}"], "Tables 2 to 9"),
-        (["7"], "recipe"),
+        (["7"], "data.train"),
         (["7", "--recipe", "nothing"], "nothing"),
         (["7", "--recipe", "{budget}", "--data", "nowhere"], "nowhere"),
         (["7", "--recipe", "{budget}", "--seeds", "one"], "one"),

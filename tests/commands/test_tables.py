@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from smallbignet.cli import main
@@ -51,15 +52,15 @@ def test_without_numbers_all_tables_are_printed(capsys, monkeypatch):
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch) -> Path:
-    """A folder with a finished run of the recipe `small` with fewer epochs, and a table with a row that the recipe trains."""
-    run = tmp_path / "small"
+    """A folder with a finished run of a recipe with fewer epochs, and a table with a row that the recipe trains."""
+    run = tmp_path / "k400_smallbig_r23"
     run.mkdir()
-    (run / "config.yaml").write_text(load_recipe("small", ["--optim.epochs", "2", "--data.train", "x"]).to_yaml())
-    test = FinalTest("last", "2x3", videos=40, top1=0.625, top5=0.9)
+    (run / "config.yaml").write_text(load_recipe("k400_smallbig_r23", ["--optim.epochs", "2", "--data.train", "x"]).to_yaml())
+    test = FinalTest("last", "10x3", videos=40, top1=0.625, top5=0.9)
     report = TrainReport(str(run), 0.7, 1, 0.6, test, 2, 10.0, 60.0, 100, 40, {})
     (run / "report.json").write_text(json.dumps(asdict(report)))
-    row = Row("ours", {"v1_top1": 60.0}, (Network("c2d_r23"),), {"v1_": "small", "v2_": "finetune"})
-    table = Table(11, "made up", ("v1_top1",), (row,), views="2x3")
+    row = Row("ours", {"v1_top1": 60.0}, (Network("smallbig_r23"),), {"v1_": ("k400_smallbig_r23",)}, "10x3")
+    table = Table(11, "made up", ("v1_top1",), (row,), views="10x3")
     monkeypatch.setattr(act, "find_tables", lambda number: [table])
     return tmp_path
 
@@ -67,18 +68,50 @@ def trained(tmp_path, monkeypatch) -> Path:
 def test_the_accuracy_of_a_finished_run_is_printed(trained, capsys, monkeypatch):
     text = printed(capsys, monkeypatch, "11", "--runs", str(trained))
     assert rows_of(text)["ours"][-1] == "V1 62.5/90.0"
-    assert "small: 40 videos, views 2x3; changed in the recipe: optim.epochs 2" in " ".join(text.split())
+    assert "k400_smallbig_r23: 40 videos, views 10x3; other settings: optim.epochs 2" in " ".join(text.split())
 
 
 def test_an_accuracy_of_other_views_is_left_out(trained, capsys, monkeypatch):
-    report = trained / "small" / "report.json"
-    report.write_text(report.read_text().replace("2x3", "1x1"))
+    report = trained / "k400_smallbig_r23" / "report.json"
+    report.write_text(report.read_text().replace("10x3", "1x1"))
     assert rows_of(printed(capsys, monkeypatch, "11", "--runs", str(trained)))["ours"][-1] == "-"
+
+
+def save_probabilities(file: Path, scores: list[list[float]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {"videos": np.array(["a.mp4", "b.mp4"]), "labels": np.array([0, 1]), "classes": np.array(["x", "y"])}
+    np.savez(file, scores=np.array(scores, np.float32), **arrays)
+
+
+def test_an_ensemble_and_other_views_are_read_from_scores(tmp_path, capsys):
+    """Scores of which each network has one video right, and their mean both."""
+    save_probabilities(tmp_path / "k400_smallbig_r50" / "scores_4x3.npz", [[0.9, 0.1], [0.6, 0.4]])
+    assert main(["tables", "10", "--json", "--runs", str(tmp_path)]) == 0
+    [table] = json.loads(capsys.readouterr().out)["tables"]
+    assert not any(row["runs"] for row in table["rows"])
+    save_probabilities(tmp_path / "k400_smallbig_r101" / "scores_4x3.npz", [[0.4, 0.6], [0.2, 0.8]])
+    save_probabilities(tmp_path / "ssv1_tsm_r50" / "scores_1x1.npz", [[0.4, 0.6], [0.2, 0.8]])
+    assert main(["tables", "10", "11", "--json", "--runs", str(tmp_path)]) == 0
+    tables = json.loads(capsys.readouterr().out)["tables"]
+    found = {(row["label"], row["paper"]["frames"]): row["runs"] for table in tables for row in table["rows"] if row["runs"]}
+    both = found.pop(("Our SmallBig_En", "40=8+32, 224"))[""]
+    assert (both["top1"], both["views"], both["names"]) == (1.0, "4x3", ["k400_smallbig_r50", "k400_smallbig_r101"])
+    single = found.pop(("TSM", 8))["v1_"]
+    assert (single["top1"], single["views"], single["names"]) == (0.5, "1x1", ["ssv1_tsm_r50"]) and not found
+
+
+def test_the_commands_of_a_table_are_printed_to_be_copied(capsys, monkeypatch):
+    lines = printed(capsys, monkeypatch, "5", "11", "--commands").splitlines()
+    four = "smallbig train k400_smallbig_r23 --model.stages '[full, full, full, full]' --data.train /data/kinetics400"
+    assert f"{four} --run.dir runs/k400_smallbig_r23-full" in lines
+    assert lines[lines.index("# SmallBig: Full") + 1].startswith(four)
+    ensemble = "smallbig ensemble runs/ssv1_tsm_r50/scores_1x1.npz runs/ssv1_tsm_r50-16f/scores_1x1.npz"
+    assert lines[lines.index("# TSM_En R50 24=8+16, V1") + 5] == ensemble
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"test": {}}'])
 def test_a_broken_report_is_an_error(trained, text, capsys):
-    (trained / "small" / "report.json").write_text(text)
+    (trained / "k400_smallbig_r23" / "report.json").write_text(text)
     assert main(["tables", "11", "--runs", str(trained)]) == 2
     assert "not the report of a finished training run" in capsys.readouterr().err
 

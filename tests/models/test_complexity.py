@@ -21,6 +21,17 @@ ROWS = [
     ("slowonly_r50", None, 8, 32.45, 41.74),
 ]
 
+# other readings of the paper, as docs/paper.md gives them
+READINGS = [
+    ("smallbig_r50", "full+centred", 8, 32.29, 67.33),
+    ("smallbig_r50", "full+vector", 8, 32.29, 62.66),
+    ("smallbig_r50", "full+after", 8, 34.36, 62.66),
+    ("smallbig_r50", "full+avgviews", 8, 32.29, 62.66),
+    ("smallbig_r50", "typical+semax", 8, 32.29, 51.97),
+    ("smallbig_r101", "full", 32, 60.28, 515.02),
+]
+ROWS += [(name, ["2d", block, block, block], *figures) for name, block, *figures in READINGS]
+
 
 @pytest.mark.parametrize(("name", "stages", "frames", "params", "gmacs"), ROWS)
 def test_cost(name, stages, frames, params, gmacs):

@@ -6,9 +6,7 @@ from math import prod
 import pytest
 
 from smallbignet.errors import SmallBigError
-from smallbignet.models.zoo import list_models
 from smallbignet.paper.tables import HEADINGS, Network, find_tables, paper_tables
-from smallbignet.training.settings import load_recipe, shipped_recipes
 
 ROWS = [(table.number, row) for table in paper_tables() for row in table.rows]
 VARIANTS = [(table.number, row) for table in paper_tables() for row in table.variants]
@@ -100,16 +98,6 @@ def test_the_widths_that_table_1_prints_are_not_resnets():
             channels = last
     params += 2048 * 400
     assert f"{params / 1e6:.1f} M" in table.note and Network("c2d_r23").complexity().params < params / 2
-
-
-def test_recipes_train_the_networks_of_their_rows():
-    for _, row in ROWS + VARIANTS:
-        for recipe in row.recipes.values():
-            assert recipe in shipped_recipes()
-            config, [network] = load_recipe(recipe), row.networks
-            assert network.name in list_models() and config.model.name == network.name
-            assert config.model.stages == (list(network.stages) if network.stages else None)
-            assert config.clip.clip_len == network.clip[0]
 
 
 def test_an_unknown_table_is_a_mistake():

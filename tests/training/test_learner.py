@@ -14,8 +14,8 @@ from smallbignet import create_model
 from smallbignet.data.datasets import Batch
 from smallbignet.data.transforms import to_input
 from smallbignet.training.distributed import make_accelerator
-from smallbignet.training.learner import Learner, make_optimizer
-from smallbignet.training.settings import TrainConfig
+from smallbignet.training.learner import Learner, build_network, make_optimizer
+from smallbignet.training.settings import NetworkSpec, TrainConfig
 
 
 @pytest.fixture
@@ -118,3 +118,31 @@ def test_the_gradient_is_the_mean_over_the_clips(tiny, monkeypatch, videos, accu
             gradient += (value - parameter.detach()) / processes
     for gradient, right in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, right, rtol=1e-4, atol=1e-7)
+
+
+def test_without_decay_of_normalisations_a_step_leaves_only_them(tiny):
+    """With gradients of zero, what a step changes is the decay: w - lr * decay * w."""
+    config = tiny("--optim.decay_norms", "false", "--optim.weight_decay", "0.1")
+    network = create_model("smallbig_r23", 3, width=8)
+    optimizer = make_optimizer(network, config.optim)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    for p in network.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    for name, p in network.named_parameters():
+        is_norm = ".bn" in name
+        expected = before[name] * (1 if is_norm else 1 - config.optim.lr * 0.1)
+        torch.testing.assert_close(p.detach(), expected)
+
+
+@pytest.mark.parametrize("name", ["c2d_r23", "slowfast_r50"])
+def test_zero_initialised_blocks_return_their_shortcut(name, tmp_path):
+    spec = NetworkSpec(name, width=8, zero_init_residual=True)
+    network, _ = build_network(spec, ["a", "b"], "")
+    block = getattr(network, "slow", network).res3[1].eval()
+    x = torch.randn(1, block.unit1.conv.in_channels, 2, 8, 8)
+    assert torch.equal(block(x), x.relu())
+    torch.nn.init.ones_(block.unit3.bn.weight)
+    torch.save(network.state_dict(), tmp_path / "trained.pth")
+    again, _ = build_network(spec, ["a", "b"], str(tmp_path / "trained.pth"))
+    assert getattr(again, "slow", again).res3[1].unit3.bn.weight.all()  # trained weights stay as they are

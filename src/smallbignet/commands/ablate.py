@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
@@ -45,13 +45,14 @@ VARIES = ("model.name", "model.stages", "data.select", "data.val_select", "run.s
 
 @checked
 def ablate(
-    table: str, *, recipe: str, data: str = "", seeds: str = "0,1,2", folds: str = "", out: Folder = "runs/ablate"
+    table: str, *, recipe: str = "", data: str = "", seeds: str = "0,1,2", folds: str = "", out: Folder = "runs/ablate"
 ) -> Ablation:
-    """Trains and tests every network of one of the paper's tables under one budget, and compares with the paper's figures.
+    """Trains and tests every network of one of the paper's tables, and compares with the paper's figures.
 
     Args:
         table: number of the table, 2 to 9.
-        recipe: the budget: a shipped recipe's name or a YAML file. Its network is replaced by that of each row.
+        recipe: the budget of all rows: a shipped recipe's name or a YAML file. Its network is replaced by that of each row. If
+            not given, each row has its own recipe, with the paper's settings.
         data: a data set as `train` takes it; the recipe's if not given.
         seeds: seeds of the runs, such as 0,1,2.
         folds: column of a .csv file, such as fold. Each of its values is validated on once, while the others train.
@@ -63,9 +64,11 @@ def ablate(
     if table not in map(str, TABLES):
         what = f"Tables {TABLES[0]} to {TABLES[-1]} compare networks under one budget; name one of them"
         raise SmallBigError(what, table)
-    config = load_recipe(recipe, ["--data.train", data] if data else [])
     [rows_of] = find_tables(table)
-    study = Study(rows_of, config, recipe, parse_seeds(seeds), folds, Path(out))
+    recipes = {row.networks[0]: recipe or row.recipes[""][0] for row in rows_of.rows}
+    overrides = ["--data.train", data] if data else []
+    configs = {name: load_recipe(name, overrides) for name in dict.fromkeys(recipes.values())}
+    study = Study(rows_of, recipes, configs, parse_seeds(seeds), folds, Path(out))
     study.read_finished()
     for number, (directory, settings) in enumerate(study.settings.items(), 1):
         if study.runs[directory].top1 is None:
@@ -90,6 +93,13 @@ def parse_seeds(text: str) -> list[int]:
 class Study:
     """The runs of a table, and their results so far.
 
+    Args:
+        recipes: the name of the recipe of each network.
+        configs: the settings of each recipe, which all have the same data.
+        seeds: of the runs.
+        column: with the folds; "" without folds.
+        out: folder for the runs.
+
     Attributes:
         folds: values of the column with the folds; [""] without folds.
         parts: training and validation videos of each fold.
@@ -100,25 +110,33 @@ class Study:
         SmallBigError: the data can't be read, or has no such column.
     """
 
-    def __init__(self, table: Table, config: TrainConfig, recipe: str, seeds: list[int], column: str, out: Path):
+    def __init__(
+        self,
+        table: Table,
+        recipes: Mapping[Network, str],
+        configs: Mapping[str, TrainConfig],
+        seeds: list[int],
+        column: str,
+        out: Path,
+    ):
         self.table = table
-        self.config = config
-        self.recipe = recipe
+        self.recipes = recipes
+        self.configs = configs
+        self.data = next(iter(configs.values())).data
         self.seeds = seeds
         self.column = column
         self.out = out
-        self.folds = fold_values(config.data, column) if column else [""]
+        self.folds = fold_values(self.data, column) if column else [""]
         self.parts = [read_split(self._data(fold)) for fold in self.folds]  # so mistakes show before hours of training
         self.settings: dict[str, TrainConfig] = {}
         self.runs: dict[str, Run] = {}
-        networks = dict.fromkeys(row.networks[0] for row in table.rows)
-        for seed, fold, network in product(seeds, self.folds, networks):
+        for seed, fold, network in product(seeds, self.folds, recipes):
             directory = self._directory(network, seed, fold)
             self.settings[directory] = self._settings(network, seed, fold)
             self.runs[directory] = Run(directory, seed, fold)
 
     def _data(self, fold: str) -> DataSpec:
-        return replace(self.config.data, select="", val_select=f"{self.column}={fold}") if fold else self.config.data
+        return replace(self.data, select="", val_select=f"{self.column}={fold}") if fold else self.data
 
     def _directory(self, network: Network, seed: int, fold: str) -> str:
         name = f"{run_name(network)}-seed{seed}"
@@ -128,9 +146,10 @@ class Study:
 
     def _settings(self, network: Network, seed: int, fold: str) -> TrainConfig:
         stages: Any = list(network.stages) if network.stages else None
-        model = replace(self.config.model, name=network.name, stages=stages)
-        run = replace(self.config.run, seed=seed, dir=self._directory(network, seed, fold))
-        return replace(self.config, model=model, data=self._data(fold), run=run)
+        config = self.configs[self.recipes[network]]
+        model = replace(config.model, name=network.name, stages=stages)
+        run = replace(config.run, seed=seed, dir=self._directory(network, seed, fold))
+        return replace(config, model=model, data=self._data(fold), run=run)
 
     def read_finished(self) -> None:
         """Reads the results of the runs that are finished.
@@ -140,11 +159,11 @@ class Study:
         """
         for directory in map(RunDirectory, sorted(self.out.glob("*"))):
             if directory.is_started:
-                check_settings(directory, self.config, VARIES)
+                check_settings(directory, [*self.configs.values()], VARIES)
         for path, settings in self.settings.items():
             directory = RunDirectory(path)
             if directory.is_finished:
-                check_settings(directory, settings)
+                check_settings(directory, [settings])
                 self.runs[path] = with_figures(self.runs[path], directory.report())
         finished = sum(run.top1 is not None for run in self.runs.values())
         console.print(f"{finished} of {len(self.runs)} runs are finished")
@@ -165,8 +184,9 @@ class Study:
 
     def _measure(self, row: Row) -> RowResult:
         [network] = row.networks
-        clip = (self.config.clip.clip_len, self.config.input.size)
-        cost = replace(network, clip=clip).complexity(self._num_classes, self.config.model.width)
+        config = self.configs[self.recipes[network]]
+        clip = (config.clip.clip_len, config.input.size)
+        cost = replace(network, clip=clip).complexity(self._num_classes, config.model.width)
         runs = [self.runs[self._directory(network, seed, fold)] for seed, fold in product(self.seeds, self.folds)]
         return RowResult(row.label, dict(row.figures), cost.params, cost.macs, runs, values_of(runs, self.folds))
 
@@ -179,28 +199,34 @@ class Study:
         """How the results were obtained, for people who want to repeat them."""
         sizes = sorted({(len(train_set), len(val_set)) for train_set, val_set in self.parts})
         most_frequent = fmean(share_of_most_frequent(val_set) for _, val_set in self.parts)
+        run = next(iter(self.configs.values())).run
+        settings = shared_settings([*self.configs.values()])
         return {
-            "recipe": self.recipe,
-            "data": self.config.data.train,
+            "recipe": ", ".join(self.configs) if len(self.configs) == 1 else f"each row's own: {', '.join(self.configs)}",
+            "data": self.data.train,
             "videos": "; ".join(f"{to_train} to train, {to_test} to test" for to_train, to_test in sizes),
             "classes": str(self._num_classes),
             "accuracy of always naming the most frequent class": f"{100 * most_frequent:.1f} %",
             "seeds": ", ".join(map(str, self.seeds)),
             "folds": f"{self.column} {', '.join(self.folds)}" if self.column else "none",
-            "test": f"the last epoch's model, views {self.config.run.views}",
+            "test": f"the last epoch's model, views {run.views}",
             "versions": f"smallbignet {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-            "machine": describe_machine(self.config.run.device),
-            "settings": yaml.safe_dump(fixed_settings(self.config), sort_keys=False, default_flow_style=None, width=120),
+            "machine": describe_machine(run.device),
+            "settings": yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=120),
         }
 
 
-def check_settings(directory: RunDirectory, config: TrainConfig, may_differ: Collection[str] = ()) -> None:
-    """Makes sure that a run was made with the settings `config`, apart from those that may differ.
+def check_settings(directory: RunDirectory, configs: Sequence[TrainConfig], may_differ: Collection[str] = ()) -> None:
+    """Makes sure that a run was made with the settings of one of `configs`, apart from those that may differ.
 
     Raises:
         SmallBigError: it was not.
     """
-    if changed := [setting for setting in directory.changed_settings(config) if setting.split()[0] not in may_differ]:
+    differences = [
+        [setting for setting in directory.changed_settings(config) if setting.split()[0] not in may_differ]
+        for config in configs
+    ]
+    if changed := min(differences, key=len):
         what = f"this run was made with other settings: {', '.join(changed)}; choose another --out"
         raise SmallBigError(what, directory.path)
 
@@ -256,11 +282,16 @@ def describe_machine(device: str) -> str:
     return f"{torch.cuda.get_device_name()}; {cpu}" if on_gpu else cpu
 
 
-def fixed_settings(config: TrainConfig) -> dict[str, Any]:
+def shared_settings(configs: Sequence[TrainConfig]) -> dict[str, Any]:
     """The settings that all runs share, by section and key."""
+    first, *others = (yaml.safe_load(config.to_yaml()) for config in configs)
     return {
-        section: {key: value for key, value in values.items() if f"{section}.{key}" not in VARIES}
-        for section, values in yaml.safe_load(config.to_yaml()).items()
+        section: {
+            key: value
+            for key, value in values.items()
+            if f"{section}.{key}" not in VARIES and all(other[section][key] == value for other in others)
+        }
+        for section, values in first.items()
     }
 
 

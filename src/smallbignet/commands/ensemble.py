@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-import numpy as np
 from rich.table import Table
 
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.evaluation import Evaluation
-from smallbignet.inference.scores import ScoresFile, align, load_scores, save_scores
+from smallbignet.inference.scores import ScoresFile, average, load_aligned, save_scores
 from smallbignet.utils.checks import checked
 
 
@@ -58,10 +57,8 @@ def ensemble(files: list[str], *, weights: str = "", scores: ScoresFile = "") ->
     if scores and Path(scores).resolve() in [Path(file).resolve() for file in files]:
         raise SmallBigError("the averaged scores go to a file that is not one of those averaged", scores)
     shares = parse_weights(weights, len(files))
-    first, *others = map(load_scores, files)
-    members = [first, *(align(other, first, file, files[0]) for other, file in zip(others, files[1:], strict=True))]
-    mean = sum(share * member.scores.astype(np.float64) for share, member in zip(shares, members, strict=True))
-    result = Evaluation(first.videos, first.labels, np.asarray(mean, np.float32), first.classes, [], "")
+    members = load_aligned(files)
+    result = average(members, shares)
     if scores:
         save_scores(result, scores)
     return Ensemble(files, shares, members, result)

@@ -9,10 +9,11 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table as RichTable
 
+from smallbignet.inference.scores import average, load_aligned
 from smallbignet.paper.architecture import architecture, by
+from smallbignet.paper.reproduce import PaperRun, list_commands, runs_of
 from smallbignet.paper.tables import HEADINGS, NUMBERS, Row, Table, find_tables
 from smallbignet.training.run_directory import RunDirectory
-from smallbignet.training.settings import load_recipe
 
 TEXTS = ("block", "output", "backbone", "frames")  # columns that aren't numbers
 ALL = [str(number) for number in NUMBERS]
@@ -27,14 +28,16 @@ class RowReport:
         paper: the paper's figures by column, as printed; empty for a variant that the paper doesn't list.
         ours: params; gmacs of one clip, and conv_gmacs without attention; clip, frames x size. In Table 1 block and output.
             Empty for a row that the paper quotes from others.
-        runs: figures of the finished runs: model, views, videos, top1 and top5 (0 to 1), recipe, and the settings that differ
-            from the recipe; by the prefix of the columns, as in `paper.tables.Row`.
+        runs: figures of the finished runs: model, views, videos, top1 and top5 (0 to 1), the names of the run directories, and
+            the settings that differ from the row's; by the prefix of the columns, as in `paper.tables.Row`.
+        commands: the commands that train and test the row, likewise.
     """
 
     label: str
     paper: dict[str, Any]
     ours: dict[str, Any]
     runs: dict[str, dict[str, Any]]
+    commands: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -51,32 +54,41 @@ class TableReport:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables asked for."""
+    """The tables asked for.
+
+    Attributes:
+        tables: one for each number, two for Table 11.
+        only_commands: whether people are shown the commands in place of the figures.
+    """
 
     tables: list[TableReport]
+    only_commands: bool = False
 
 
-def tables(numbers: list[str] = ALL, *, runs: str = "runs") -> Tables:
+def tables(numbers: list[str] = ALL, *, runs: str = "runs", commands: bool = False) -> Tables:
     """Prints the paper's tables. Beside them: our parameters, multiply-accumulates, and accuracies of finished runs.
 
     Args:
         numbers: numbers of the tables, 1 to 11; all of them if not given.
-        runs: folder with run directories that are named after their recipes, such as runs/k400_smallbig_r50.
+        runs: folder with the run directories, such as runs/k400_smallbig_r50.
+        commands: print the commands that train and test each row, in place of the figures.
 
     Raises:
         SmallBigError: the paper has no such table, or a run's report can't be read.
     """
     found = [table for number in numbers for table in find_tables(number)]
-    return Tables([measure(table, Path(runs)) for table in found])
+    return Tables([measure(table, runs) for table in found], commands)
 
 
-def measure(table: Table, runs: Path) -> TableReport:
+def measure(table: Table, folder: str) -> TableReport:
     """A table with our figures."""
     layers = architecture() if table.number == 1 else {}
 
     def measure_row(row: Row) -> RowReport:
-        tests = {prefix: test for prefix, recipe in row.recipes.items() if (test := read_test(runs, recipe, table.views))}
-        return RowReport(row.label, dict(row.figures), layers.get(row.label) or cost(row), tests)
+        runs = {prefix: runs_of(row, prefix) for prefix in row.recipes}
+        tests = {prefix: test for prefix in runs if (test := read_test(Path(folder), runs[prefix], row.views))}
+        steps = {prefix: list_commands(runs[prefix], row.views, folder) for prefix in runs}
+        return RowReport(row.label, dict(row.figures), layers.get(row.label) or cost(row), tests, steps)
 
     return TableReport(
         number=table.number,
@@ -101,41 +113,62 @@ def cost(row: Row) -> dict[str, Any]:
     }
 
 
-def read_test(runs: Path, recipe: str, views: str) -> dict[str, Any] | None:
-    """The figures of the test that ended the run of a recipe, as `RowReport.runs` has them; None if there is no such test.
+def read_test(folder: Path, runs: list[PaperRun], views: str) -> dict[str, Any] | None:
+    """The figures of a row's test, as `RowReport.runs` has them; None if it hasn't been made.
+
+    They are those of the test that ended the training, or of the scores files that `evaluate` left in the run directories.
 
     Args:
         views: clips x crops that the test must have had; "" for any.
 
     Raises:
-        SmallBigError: the run's report can't be read.
+        SmallBigError: a run's report or its scores can't be read.
     """
-    directory = RunDirectory(runs / recipe)
-    if not directory.is_finished:
+    directories = [RunDirectory(folder / run.name) for run in runs]
+    files = [directory.path / run.scores(views) for directory, run in zip(directories, runs, strict=True)]
+    ended = directories[0].report().test if len(runs) == 1 and directories[0].is_finished else None
+    if ended and views in ("", ended.views):
+        test = asdict(ended)
+    elif all(file.is_file() for file in files):
+        scores = average(load_aligned([str(file) for file in files]))
+        figures = {"top1": scores.accuracy(), "top5": scores.accuracy(5)}
+        test = {"model": "last", "views": views, "videos": len(scores.videos)} | figures
+    else:
         return None
-    test = directory.report().test
-    if views and views != test.views:
-        return None
-    changed = directory.changed_settings(load_recipe(recipe))
-    return asdict(test) | {
-        "recipe": recipe,
-        "changed": [setting for setting in changed if not setting.startswith(("data.", "run."))],
-    }
+    changed = [
+        setting
+        for directory, run in zip(directories, runs, strict=True)
+        for setting in (directory.changed_settings(run.config()) if directory.is_started else [])
+        if not setting.startswith(("data.", "run."))
+    ]
+    return test | {"names": [run.name for run in runs], "changed": changed}
 
 
-def show(report: Tables) -> Group:
-    """The tables for people, our figures to the right of the paper's."""
+def show(report: Tables) -> Group | str:
+    """The tables for people, our figures to the right of the paper's; or the commands of their rows."""
+    if report.only_commands:
+        return "\n\n".join(map(show_commands, report.tables))
     return Group(*(part for table in report.tables for part in (show_table(table), "")))
+
+
+def show_commands(table: TableReport) -> str:
+    """The commands of a table's rows, each row under a comment with its label; a row that the paper quotes has none."""
+    lines = [f"# Table {table.number}. {table.title}"]
+    for row in [*table.rows, *table.variants]:
+        for prefix, steps in row.commands.items():
+            label = " ".join(filter(None, [row.label, row.paper.get("backbone"), str(row.paper.get("frames", ""))]))
+            lines += ["", f"# {label}{', ' + prefix.strip('_').upper() if prefix else ''}", *steps]
+    return "\n".join(lines)
 
 
 def show_table(table: TableReport) -> RichTable:
     """One table. A row is marked "quoted" if the paper quotes it from others."""
     is_text = table.number == 1
     rows = [*table.rows, *table.variants]
-    notes = {test["recipe"]: describe_test(test) for row in rows for test in row.runs.values()}
+    notes = {describe_test(test): None for row in rows for test in row.runs.values()}
     shown = RichTable(
         title=f"Table {table.number}. {table.title}",
-        caption="\n".join(filter(None, [table.note, *notes.values()])),
+        caption="\n".join(filter(None, [table.note, *notes])),
         title_justify="left",
         caption_justify="left",
         padding=(0, 1, 0, 0),
@@ -170,5 +203,5 @@ def our_cells(row: RowReport) -> list[str]:
 
 def describe_test(test: dict[str, Any]) -> str:
     """Which run an accuracy comes from."""
-    changed = f"; changed in the recipe: {', '.join(test['changed'])}" if test["changed"] else ""
-    return f"Ours, {test['recipe']}: {test['videos']} videos, views {test['views']}{changed}"
+    changed = f"; other settings: {', '.join(test['changed'])}" if test["changed"] else ""
+    return f"Ours, {' + '.join(test['names'])}: {test['videos']} videos, views {test['views']}{changed}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -98,3 +99,17 @@ def align(other: Evaluation, first: Evaluation, file: str, first_file: str) -> E
         mine, yours = (first.classes[label] for label in (other.labels[order][i], first.labels[i]))
         raise SmallBigError(f'the label of {first.videos[i]} is "{mine}", in {first_file} it is "{yours}"', file)
     return Evaluation(first.videos, first.labels, other.scores[order], first.classes, [], "")
+
+
+def load_aligned(files: Sequence[str]) -> list[Evaluation]:
+    """The scores in several files, with the videos in the order of the first. Errors as of `load_scores` and `align`."""
+    first, *others = map(load_scores, files)
+    return [first, *(align(other, first, file, files[0]) for other, file in zip(others, files[1:], strict=True))]
+
+
+def average(members: Sequence[Evaluation], shares: Sequence[float] = ()) -> Evaluation:
+    """The mean of scores that are in the same order; `shares` are weights that sum to 1, equal ones if not given."""
+    first = members[0]
+    shares = shares or [1 / len(members)] * len(members)
+    mean = sum(share * member.scores.astype(np.float64) for share, member in zip(shares, members, strict=True))
+    return Evaluation(first.videos, first.labels, np.asarray(mean, np.float32), first.classes, [], "")

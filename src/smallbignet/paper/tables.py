@@ -58,13 +58,16 @@ class Row:
         label: its first cell.
         figures: the paper's other cells by column, as printed.
         networks: the row's network here; several for an ensemble, none for a row that the paper quotes from others.
-        recipes: shipped recipes that train it, by the prefix of the columns with their accuracy: "", or "v1_" and "v2_".
+        recipes: for each network the shipped recipe that trains it, with the network's blocks and clip in place of its own; by
+            the prefix of the columns with the accuracy: "", or "v1_" and "v2_".
+        views: clips x crops of its accuracy, where the table's accuracies have different ones; "" if the paper doesn't say.
     """
 
     label: str
     figures: Mapping[str, float | str] = field(default_factory=dict)
     networks: tuple[Network, ...] = ()
-    recipes: Mapping[str, str] = field(default_factory=dict)
+    recipes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    views: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,19 +115,25 @@ def find_tables(number: str) -> list[Table]:
 def _table(written: dict[str, Any]) -> Table:
     values = dict(written)
     for key in ("rows", "variants"):
-        values[key] = tuple(map(_row, written.get(key, ())))
+        values[key] = tuple(_row(row, written.get("views", "")) for row in written.get(key, ()))
     values["columns"] = tuple(written["columns"])
     return Table(**values)
 
 
-def _row(written: dict[str, Any]) -> Row:
+def _row(written: dict[str, Any], table_views: str) -> Row:
     figures = dict(written)
     label = figures.pop("label")
-    recipe = figures.pop("recipe", {})
-    network = {key: figures.pop(key) for key in ("network", "stages", "clip") if key in figures}
-    networks = figures.pop("ensemble", [network] if network else [])
-    recipes = recipe if isinstance(recipe, dict) else {"": recipe}
-    return Row(label, figures, tuple(_network(**values) for values in networks), recipes)
+    views = figures.pop("views", table_views)
+    own = {key: figures.pop(key) for key in ("network", "stages", "clip", "recipe") if key in figures}
+    members = [dict(member) for member in figures.pop("ensemble", [own] if own else [])]
+    recipes = [_by_prefix(member.pop("recipe")) for member in members]
+    networks = tuple(_network(**member) for member in members)
+    prefixes = list(recipes[0]) if recipes else []
+    return Row(label, figures, networks, {prefix: tuple(recipe[prefix] for recipe in recipes) for prefix in prefixes}, views)
+
+
+def _by_prefix(recipe: str | dict[str, str]) -> dict[str, str]:
+    return recipe if isinstance(recipe, dict) else {"": recipe}
 
 
 def _network(network: str, stages: Sequence[str] | None = None, clip: tuple[int, int] = (8, 224)) -> Network:

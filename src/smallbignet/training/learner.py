@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from smallbignet.data.datasets import Batch
 from smallbignet.data.transforms import mix, to_input
 from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
+from smallbignet.models.smallbig import Bottleneck
 from smallbignet.models.zoo import build_model
 from smallbignet.ops.recompute import recompute
 from smallbignet.training.distributed import gather_state, is_sharded
@@ -153,8 +154,14 @@ def warm_average(decay: float) -> Callable[[Any, Any, Any], None]:
 
 def make_optimizer(network: VideoNetwork, optim: OptimSpec) -> torch.optim.Optimizer:
     """SGD on all parameters of a network."""
+    parameters: Any = network.parameters()
+    if not optim.decay_norms:
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+        undecayed = dict.fromkeys(p for module in norms for p in module.parameters())
+        decayed = [p for p in network.parameters() if p not in undecayed]
+        parameters = [{"params": decayed}, {"params": list(undecayed), "weight_decay": 0.0}]
     return torch.optim.SGD(
-        network.parameters(),
+        parameters,
         lr=highest_rate(optim),
         momentum=optim.momentum,
         nesterov=optim.nesterov,
@@ -172,6 +179,10 @@ def build_network(spec: NetworkSpec, classes: list[str], weights: str) -> tuple[
         "drop_rate": spec.drop_rate,
     }
     model = build_model(**model_args)
+    if spec.zero_init_residual:
+        for module in model.modules():
+            if isinstance(module, Bottleneck):
+                nn.init.zeros_(module.unit3.bn.weight)
     if weights:
         load_weights(model, weights, classes)
     return model, model_args

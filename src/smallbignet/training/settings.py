@@ -39,6 +39,9 @@ class NetworkSpec:
         weights: what to start from: "imagenet" or "imagenet_v2" (torchvision's, or for timm/NAME timm's) or "timm/NAME.TAG";
             a model or run directory, a published network's name, org/name on the hub or a checkpoint file, of this network or
             its 2-D parent; or nothing for random weights.
+        zero_init_residual: where weights are random, the last normalisation of each block of our own networks starts with a
+            scale of zero, so that the block starts by returning its shortcut (P. Goyal et al., "Accurate, Large Minibatch SGD",
+            2017).
     """
 
     name: str = "smallbig_r50"
@@ -46,6 +49,7 @@ class NetworkSpec:
     width: Width = 64
     drop_rate: DropRate = 0.5
     weights: str = ""
+    zero_init_residual: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
@@ -69,6 +73,7 @@ class OptimSpec:
         momentum: momentum of SGD.
         nesterov: whether the momentum is Nesterov's.
         weight_decay: weight decay of all parameters.
+        decay_norms: whether the weight decay applies to the scales and shifts of batch normalisations, too.
         schedule: "cosine", which falls to zero, or "step", which multiplies the rate by `gamma` at each of `milestones`.
         milestones: epochs at which the schedule "step" lowers the rate.
         gamma: factor of the schedule "step".
@@ -88,6 +93,7 @@ class OptimSpec:
     momentum: Annotated[float, Range(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Range(ge=0, le=100)] = 1e-4
+    decay_norms: bool = True
     schedule: Literal["cosine", "step"] = "cosine"
     milestones: list[Annotated[int, Range(ge=0, le=100_000)]] = field(default_factory=list)
     gamma: Annotated[float, Range(ge=0, le=1)] = 0.1
