@@ -103,6 +103,11 @@ def test_an_epoch_shows_every_video_once():
     assert len(set(map(tuple, orders.values()))) == 3
 
 
+def test_further_clips_of_a_video_in_an_epoch_are_others(videos):
+    clips = [train_clips(videos)[key].clips for key in ((0, 2, 1), (0, 2, 2), (0, 2, 1))]
+    assert torch.equal(clips[0], clips[2]) and not torch.equal(clips[0], clips[1])
+
+
 @pytest.mark.parametrize(("num_videos", "sizes"), [(20, [8, 8]), (8, [8]), (5, [5])])
 def test_what_does_not_fill_a_batch_waits_unless_it_is_all_there_is(num_videos, sizes):
     assert [len(batch) for batch in epoch_batches(num_videos, 8, 0, 0)] == sizes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from smallbignet.data.annotations import Annotations
-from smallbignet.data.split import DataSpec, read_split
+from smallbignet.data.split import DataSpec, note_imbalance, read_split
 from smallbignet.errors import SmallBigError
 
 
@@ -213,3 +213,11 @@ def test_a_group_is_one_by_any_spelling(tmp_path):
         train, val = read_split(DataSpec(str(tmp_path / "set.csv"), val_fraction=0.3, group_column="source", split_seed=seed))
         assert not set(train.columns["source"]) & set(val.columns["source"]) and len(val) == 2
     assert len(read_split(DataSpec(str(tmp_path / "set.csv"), val_select="source=cafe\u0301"))[1]) == 2
+
+
+@pytest.mark.parametrize(("videos", "expected"), [(10, ""), (11, '"a" has 11 training videos, and "b" has 1')])
+def test_more_than_ten_to_one_is_a_warning(capfd, videos, expected):
+    labels = np.array([0] * videos + [1] + [3] * 5)
+    note_imbalance(Annotations(np.array([f"{i}.mp4" for i in range(len(labels))]), labels, ["a", "b", "empty", "c"]))
+    said = capfd.readouterr().err
+    assert (expected in said) if expected else not said

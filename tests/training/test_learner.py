@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from smallbignet import create_model
+from smallbignet import SmallBigError, create_model
 from smallbignet.data.datasets import Batch
 from smallbignet.data.transforms import to_input
 from smallbignet.training.distributed import make_accelerator
@@ -50,6 +50,30 @@ def test_sharded_weights_make_the_step_of_whole_ones(tiny, group_of_one, monkeyp
     sharded = weights_after_a_step(config, accelerator)
     for one, other in zip(sharded, whole, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_layers_with_loaded_weights_have_a_part_of_the_learning_rate(tiny, name):
+    """The first step, without momentum and decay: SGD's is the rate times the gradient, AdamW's has the length of the rate."""
+    words = ["--optim.name", name, "--optim.backbone_lr", "0.25", "--optim.momentum", "0", "--optim.weight_decay", "0"]
+    learner = make_learner(tiny(*words, "--model.drop_rate", "0", "--model.name", "smallbig_r50"))
+    before = {key: value.detach().clone() for key, value in learner.model.named_parameters()}
+    gradients: dict[str, torch.Tensor] = {}
+    for key, parameter in learner.model.named_parameters():
+        parameter.register_post_accumulate_grad_hook(lambda p, key=key: gradients.update({key: p.grad.clone()}))
+    learner.step(random_batches(1, 4), clips=4, rate=0.01, seed=0)
+    for key, parameter in learner.model.named_parameters():
+        is_new = "bn_big" in key or "extra" in key or key.startswith("fc.")
+        direction = gradients[key] if name == "sgd" else gradients[key] / (gradients[key].abs() + 1e-8)
+        expected = before[key] - 0.01 * (1.0 if is_new else 0.25) * direction
+        torch.testing.assert_close(parameter.detach(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_slowfast_has_no_stages_to_freeze(tiny):
+    config = tiny("--model.name", "slowfast_4x16_r50", "--model.freeze", "stem", "--clip.clip_len", "32")
+    network = create_model(config.model.name, 3, width=config.model.width)
+    with pytest.raises(SmallBigError, match="no stem, res2"):
+        Learner(network, 3, config, make_accelerator(config))
 
 
 def random_batches(steps: int, clips: int) -> list[Batch]:

@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from smallbignet import SmallBigError, WorkError, load_config, load_model
 from smallbignet.cli import explain
 from smallbignet.commands.evaluate import evaluate
-from smallbignet.commands.train import train
+from smallbignet.commands.train import show, train
 from smallbignet.training import distributed
 from smallbignet.training.distributed import make_accelerator
+from smallbignet.training.learner import Learner
 from smallbignet.training.trainer import Trainer
 
 
@@ -86,6 +87,57 @@ def kill_after(process: subprocess.Popen, directory: Path, states: int, seconds:
     assert process.poll() is None, f"over before it could be killed: {process.stderr.read()}"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--optim.name", "adamw", "--optim.backbone_lr", "0.1", "--model.freeze", "res2", "--data.balance", "sampler"],
+        ["--optim.patience", "1", "--optim.lr", "0", "--data.balance", "loss", "--optim.freeze_bn", "true"],
+    ],
+    ids=["adamw-freeze-sampler", "patience-loss"],
+)
+def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit(run, tiny, tmp_path, monkeypatch, words):
+    """Stopped by an error after the third step, the second epoch's first; both runs have the same random start."""
+    words = [*words, "--model.weights", str(run), "--optim.epochs", "3", "--run.save_steps", "1"]
+    whole = tiny(*words, "--run.dir", str(tmp_path / "whole"))
+    cut = tiny(*words, "--run.dir", str(tmp_path / "cut"))
+    report = train(whole)
+    steps = iter(range(99))
+    step = Learner.step
+
+    def fail(learner, *args):
+        if next(steps) == 4:
+            raise KeyboardInterrupt
+        return step(learner, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Learner, "step", fail)
+        train(cut)
+    assert train(cut, resume=True).epochs == report.epochs
+    expected, resumed = final_weights(tmp_path / "whole"), final_weights(tmp_path / "cut")
+    assert all(torch.equal(expected[key], resumed[key]) for key in expected)
+    assert report.is_stopped == ("--optim.patience" in words)
+
+
+def test_a_run_ends_after_epochs_without_a_better_validation(tiny):
+    """With a rate of 0 and frozen statistics every epoch is the same: the first is the best, and two more are waited for."""
+    still = ["--optim.lr", "0", "--optim.freeze_bn", "true", "--optim.epochs", "9", "--optim.patience", "2"]
+    report = train(tiny(*still, "--run.views", "1x1"))
+    assert (report.epochs, report.best_epoch, report.is_stopped) == (3, 1, True)
+    assert report.test.top1 == report.last_top1 == report.best_top1
+    assert "after which nothing was better" in str(list(show(report).columns[1].cells))
+
+
+def test_frozen_stages_keep_their_weights_and_statistics(run, tiny):
+    words = ["--model.weights", str(run), "--model.freeze", "res3", "--optim.epochs", "1", "--optim.name", "adamw"]
+    config = tiny(*words, "--optim.lr", "0.001")
+    train(config)
+    before, after = load_file(run / "best" / "model.safetensors"), final_weights(Path(config.run.dir))
+    changed = {key.partition(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {"res4", "res5", "fc"}
+    with pytest.raises(SmallBigError, match="keeps their random weights"):
+        train(tiny("--model.freeze", "stem", "--run.dir", f"{config.run.dir}2"))
 
 
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(recipe, tmp_path):

@@ -43,8 +43,12 @@ def show(report: TrainReport) -> Table:
     """The figures of a finished run as a table."""
     table = Table(show_header=False, title="finished run")
     top5 = f", top-5 {100 * report.test.top5:.2f} %" if len(load_config(report.directory).classes) > 5 else ""
-    rows = {
-        "best top-1": f"{100 * report.best_top1:.2f} % (epoch {report.best_epoch} of {report.epochs})",
+    rows = {}
+    if report.best_mean_class is not None:
+        rows["best mean class accuracy"] = f"{100 * report.best_mean_class:.2f} %"
+    stopped = ", after which nothing was better" if report.is_stopped else ""
+    rows |= {
+        "best top-1": f"{100 * report.best_top1:.2f} % (epoch {report.best_epoch} of {report.epochs}{stopped})",
         "last top-1": f"{100 * report.last_top1:.2f} %",
         f"last model, views {report.test.views}": f"top-1 {100 * report.test.top1:.2f} %{top5}",
         "videos": f"{report.train_videos} to train, {report.val_videos} to validate, {len(report.unreadable)} unreadable",

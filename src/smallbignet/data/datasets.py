@@ -21,6 +21,8 @@ from smallbignet.data.sampling import ClipSpec, find_places, sample_train_clip
 from smallbignet.data.transforms import NO_AUGMENT, AugmentSpec, InputSpec, train_crop
 from smallbignet.errors import VideoError
 
+Key = tuple[int, ...]  # (epoch, row), or (epoch, row, repetition) of a further clip of the same video
+
 
 @dataclass
 class Batch:
@@ -56,6 +58,8 @@ class Batch:
 class TrainClips:
     """Random clips of labelled videos: item (epoch, row) is a batch of one clip, (1, T, size, size, 3).
 
+    Further clips of a video in an epoch have the keys (epoch, row, 1), (epoch, row, 2), ...
+
     A video that can't be read is replaced by another, drawn from the same seed, and named in `unreadable`.
 
     Raises:
@@ -83,11 +87,10 @@ class TrainClips:
     def __len__(self) -> int:
         return len(self.annotations)
 
-    def __getitem__(self, key: tuple[int, int]) -> Batch:
-        epoch, wanted = key
-        rng = np.random.default_rng([self.seed, epoch, wanted])
+    def __getitem__(self, key: Key) -> Batch:
+        rng = np.random.default_rng([self.seed, *key])
         unreadable: list[Unreadable] = []
-        for row in self._candidates(wanted, rng):
+        for row in self._candidates(key[1], rng):
             seed = int(rng.integers(2**62))
             path = str(self.annotations.paths[row])
             try:
@@ -98,7 +101,7 @@ class TrainClips:
         what = f"none of the {len(self)} videos could be read; the first: {unreadable[0].reason}"
         raise VideoError(what, unreadable[0].path)
 
-    def read_batch(self, keys: list[tuple[int, int]]) -> Batch:
+    def read_batch(self, keys: list[Key]) -> Batch:
         """The items of some keys as one batch; a worker process of `make_loader` calls this."""
         return Batch.collate([self[key] for key in keys])
 
@@ -117,11 +120,32 @@ class TrainClips:
         return clip, self.mirrored_labels[label] if mirrored else label
 
 
-def epoch_batches(num_videos: int, batch_size: int, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
-    """The keys (epoch, row) of an epoch's batches, shuffled by (seed, epoch). Videos that don't fill a batch are left out.
+def epoch_batches(
+    num_videos: int, batch_size: int, seed: int, epoch: int, balanced: np.ndarray | None = None
+) -> list[list[Key]]:
+    """The keys of an epoch's batches, shuffled by (seed, epoch). Videos that don't fill a batch are left out.
 
     A set smaller than a batch makes one batch.
+
+    Args:
+        balanced: (num_videos,) the videos' labels, where every class is to be shown equally often; else each video is, once.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(num_videos).tolist()
+    rng = np.random.default_rng([seed, epoch])
+    draws = [(row,) for row in rng.permutation(num_videos).tolist()] if balanced is None else balanced_draws(balanced, rng)
+    keys: list[Key] = [(epoch, *draw) for draw in draws]
     size = min(batch_size, num_videos)
-    return [[(epoch, i) for i in order[start : start + size]] for start in range(0, num_videos - size + 1, size)]
+    return [keys[start : start + size] for start in range(0, num_videos - size + 1, size)]
+
+
+def balanced_draws(labels: np.ndarray, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """As many pairs (row, repetition) as there are labels: the classes appear equally often, and so do the rows of a class.
+
+    Where the numbers don't divide, some appear once more than others.
+    """
+    classes = rng.permutation(np.unique(labels))
+    quota, rest = divmod(len(labels), len(classes))
+    draws = []
+    for place, label in enumerate(classes):
+        rows = rng.permutation(np.flatnonzero(labels == label)).tolist()
+        draws += [(rows[i % len(rows)], i // len(rows)) for i in range(quota + (place < rest))]
+    return [draws[i] for i in rng.permutation(len(draws))]

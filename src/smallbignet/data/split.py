@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from smallbignet.data.source import find_part, read_part
 from smallbignet.errors import SmallBigError
 from smallbignet.utils.checks import Range
 from smallbignet.utils.console import note
+
+MOST_IMBALANCE = 10  # of the most frequent class to the rarest one, before a warning
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class DataSpec(DataSource):
         val_fraction: share of every class that is held out where neither `val` nor `val_select` is given.
         group_column: column of a .csv file, such as "source"; rows with the same value stay on one side of that split.
         split_seed: seed of that split.
+        balance: what is done where some classes have few videos: "sampler" shows every class equally often, "loss" gives the
+            clips of rare classes more weight, "none" does nothing.
         max_unreadable: share of the training videos that may be unreadable before the run stops.
     """
 
@@ -43,6 +47,7 @@ class DataSpec(DataSource):
     val_fraction: Annotated[float, Range(ge=0, lt=1)] = 0.2
     group_column: str = ""
     split_seed: Annotated[int, Range(ge=0, le=2**32 - 1)] = 0
+    balance: Literal["none", "sampler", "loss"] = "none"
     max_unreadable: Annotated[float, Range(ge=0, le=1)] = 0.1
 
 
@@ -93,3 +98,15 @@ def _check_first_class(annotations: Annotations, where: str) -> None:
     if annotations.indexed and highest > 1 and used.tolist() == list(range(1, highest + 1)):
         what = f"the class indices count from 1 to {highest}, and the first class has the index 0"
         raise SmallBigError(f"{what}; name the classes in a file that is numbered from 1, with --data.classes", where)
+
+
+def note_imbalance(train: Annotations) -> None:
+    """Warns where the most frequent class has over ten times as many videos as the rarest one."""
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    present = np.flatnonzero(counts)
+    rarest = present[counts[present].argmin()]
+    most = counts.argmax()
+    if counts[most] > MOST_IMBALANCE * counts[rarest]:
+        frequent = f'"{train.classes[most]}" has {counts[most]} training videos'
+        rare = f'"{train.classes[rarest]}" has {counts[rarest]}'
+        note(f"warning: {frequent}, and {rare}: data.balance sampler or loss trains more on rare classes")

@@ -29,6 +29,7 @@ class TrainBatches:
         self.processes = processes
         self.accumulate = config.optim.accumulate
         self.videos = len(annotations)
+        self.balanced = annotations.labels if config.data.balance == "sampler" else None
         self._check()
         self.steps = max(self.videos // config.optim.batch_size, 1)
         self.batch_clips = min(config.optim.batch_size, self.videos)
@@ -47,7 +48,7 @@ class TrainBatches:
 
     def rest_of_epoch(self, epoch: int, done: int) -> Iterator[list[Batch]]:
         """The batches of an epoch after the first `done`: this process's share of each, in `optim.accumulate` parts."""
-        batches = epoch_batches(self.videos, self.config.optim.batch_size, self.config.run.seed, epoch)
+        batches = epoch_batches(self.videos, self.config.optim.batch_size, self.config.run.seed, epoch, self.balanced)
         shares = [batch[self.process :: self.processes] for batch in batches[done:]]
         keys = [share[part :: self.accumulate] for share in shares for part in range(self.accumulate)]
         loader = iter(make_loader(self.dataset.read_batch, keys, self.config.run.workers))

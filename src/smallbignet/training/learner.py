@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
@@ -22,13 +23,20 @@ from smallbignet.models.smallbig import Bottleneck
 from smallbignet.models.zoo import build_model
 from smallbignet.ops.recompute import recompute
 from smallbignet.training.distributed import gather_state, is_sharded
-from smallbignet.training.schedule import freeze_statistics, highest_rate
+from smallbignet.training.loss import classification_loss
+from smallbignet.training.schedule import BATCH_NORMS, freeze_statistics, highest_rate
 from smallbignet.training.settings import NetworkSpec, OptimSpec, TrainConfig
+from smallbignet.weights.adapter import ADDED, CLASSIFIER
 from smallbignet.weights.load import load_weights
+
+STAGES = ["stem", "res2", "res3", "res4", "res5"]
 
 
 class Learner:
     """A network, its optimizer and the moving average of its weights, on the accelerator's device.
+
+    Args:
+        class_weights: (num_classes,) the weight of each class in the loss; None where all count the same.
 
     Attributes:
         model: the network as Accelerate wraps it.
@@ -39,12 +47,21 @@ class Learner:
         SmallBigError: a moving average is asked for under FSDP.
     """
 
-    def __init__(self, network: VideoNetwork, num_classes: int, config: TrainConfig, accelerator: Accelerator):
+    def __init__(
+        self,
+        network: VideoNetwork,
+        num_classes: int,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        class_weights: Tensor | None = None,
+    ):
         self.config = config
         self.num_classes = num_classes
         self.accelerator = accelerator
         self.memory_format = torch.channels_last_3d if config.run.channels_last else torch.contiguous_format
+        self.class_weights = None if class_weights is None else class_weights.to(accelerator.device)
         network.set_grad_checkpointing(config.run.grad_checkpointing)
+        self.frozen = freeze_stages(network, config.model.freeze)
         sharded = is_sharded(accelerator)
         # FSDP refuses parameters in another memory format than the default; the activations are in the chosen one all the same
         weights_format = torch.contiguous_format if sharded else self.memory_format
@@ -65,8 +82,10 @@ class Learner:
         return average
 
     def start_epoch(self) -> None:
-        """Puts the network into training mode; batch normalisations stay in eval mode under `optim.freeze_bn`."""
+        """Puts the network into training mode, but for frozen stages and, under `optim.freeze_bn`, batch normalisations."""
         self.model.train()
+        for stage in self.frozen:
+            stage.eval()
         if self.config.optim.freeze_bn:
             freeze_statistics(self.model)
 
@@ -83,7 +102,7 @@ class Learner:
             one tensor for each part, on the device: (3,) loss summed over the clips, correct clips, clips, as in `Totals`.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)  # which the groups that an earlier version saved don't have
         totals = [self._train_on(part, clips, seed + number) for number, part in enumerate(parts)]
         if self.average is not None:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
@@ -99,7 +118,7 @@ class Learner:
         with self.accelerator.accumulate(self.model):
             with self.saving():
                 logits = self._forward(images.contiguous(memory_format=self.memory_format))
-            loss = F.cross_entropy(logits.float(), targets, label_smoothing=optim.label_smoothing)
+            loss = classification_loss(logits.float(), targets, optim.label_smoothing, self.class_weights)
             # The mean over the batch is the sum over all parts of all processes of loss * len(labels) / clips. Accelerate
             # divides each loss by the number of parts, and PyTorch averages over the processes, so both are undone here.
             all_parts = optim.accumulate * self.accelerator.num_processes
@@ -153,20 +172,41 @@ def warm_average(decay: float) -> Callable[[Any, Any, Any], None]:
 
 
 def make_optimizer(network: VideoNetwork, optim: OptimSpec) -> torch.optim.Optimizer:
-    """SGD on all parameters of a network."""
-    parameters: Any = network.parameters()
-    if not optim.decay_norms:
-        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
-        undecayed = dict.fromkeys(p for module in norms for p in module.parameters())
-        decayed = [p for p in network.parameters() if p not in undecayed]
-        parameters = [{"params": decayed}, {"params": list(undecayed), "weight_decay": 0.0}]
-    return torch.optim.SGD(
-        parameters,
-        lr=highest_rate(optim),
-        momentum=optim.momentum,
-        nesterov=optim.nesterov,
-        weight_decay=optim.weight_decay,
-    )
+    """The optimizer of the parameters that are not frozen, in groups by their `factor` of the learning rate and their decay."""
+    is_new = re.compile("|".join((*ADDED, CLASSIFIER)))
+    norms = {p for module in network.modules() if isinstance(module, BATCH_NORMS) for p in module.parameters()}
+    grouped = defaultdict(list)
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            factor = 1.0 if is_new.fullmatch(name) else optim.backbone_lr
+            decay = optim.weight_decay if optim.decay_norms or parameter not in norms else 0.0
+            grouped[factor, decay].append(parameter)
+    groups = [
+        {"params": parameters, "factor": factor, "weight_decay": decay} for (factor, decay), parameters in grouped.items()
+    ]
+    rate = highest_rate(optim)
+    if optim.name == "adamw":
+        return torch.optim.AdamW(groups, lr=rate)
+    return torch.optim.SGD(groups, lr=rate, momentum=optim.momentum, nesterov=optim.nesterov)
+
+
+def freeze_stages(network: VideoNetwork, last: str) -> list[nn.Module]:
+    """Freezes the stages of a network up to one, and returns them.
+
+    Args:
+        last: "stem", "res2", ... or "res5"; "" freezes nothing.
+
+    Raises:
+        SmallBigError: the network has no such stages, as SlowFast, which has two of each.
+    """
+    names = STAGES[: STAGES.index(last) + 1] if last else []
+    stages = [stage for name, stage in network.named_children() if name in names]
+    if len(stages) != len(names):
+        what = "this network has no stem, res2, ..., res5 of its own to freeze; leave this setting empty"
+        raise SmallBigError(what, f"model.freeze {last}")
+    for stage in stages:
+        stage.requires_grad_(False)
+    return stages
 
 
 def build_network(spec: NetworkSpec, classes: list[str], weights: str) -> tuple[VideoNetwork, dict[str, Any]]:

@@ -82,7 +82,11 @@ class Progress:
         totals: of the current epoch.
         best_top1: top-1 of the best validation, 0 to 1; negative before the first.
         best_epoch: the epoch of `best_top1`, counted from 1.
+        best_mean_class: mean accuracy of the classes in that validation, 0 to 1; None before the first.
         last_top1: top-1 of the last validation, 0 to 1; negative before the first.
+        best_loss: lowest validation loss so far.
+        better_epoch: the last epoch whose validation was better than all before in top-1 or in loss.
+        is_stopped: whether the run ended early, after `optim.patience` epochs without a better validation.
         test: the test that ends the run; None before it is done.
         val_videos: number of videos that the last validation could read.
         unreadable: why each unreadable training video could not be read, by path.
@@ -104,6 +108,10 @@ class Progress:
     seconds: float = 0.0
     tracker_ids: dict[str, str] = field(default_factory=dict)
     rate: float = 0.0
+    best_mean_class: float | None = None
+    best_loss: float = math.inf
+    better_epoch: int = 0
+    is_stopped: bool = False
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data, which loading doesn't have to unpickle."""
@@ -138,6 +146,8 @@ class TrainReport:
         val_videos: number of validation videos that could be read.
         unreadable: why each unreadable training or validation video could not be read, by path.
         guessing: share of the most frequent class among the validation videos; 0 in a report of version 0.1.0.
+        best_mean_class: mean accuracy of the classes in the validation of `best_top1`, 0 to 1; None in a report of 0.1.0.
+        is_stopped: whether the run ended early, after `optim.patience` epochs without a better validation.
     """
 
     directory: str
@@ -152,6 +162,8 @@ class TrainReport:
     val_videos: int
     unreadable: dict[str, str]
     guessing: float = 0.0
+    best_mean_class: float | None = None
+    is_stopped: bool = False
 
     @property
     def is_guessing(self) -> bool:
@@ -216,9 +228,9 @@ class RunDirectory:
             SmallBigError: the run isn't finished, or the file isn't the report of a run.
         """
         try:
-            values = {"guessing": 0.0} | json.loads(self.report_file.read_text(encoding="utf-8"))
+            values = json.loads(self.report_file.read_text(encoding="utf-8"))
             values["test"] = FinalTest(**values["test"])
-            return TrainReport(**{field.name: values[field.name] for field in fields(TrainReport)})
+            return TrainReport(**{field.name: values[field.name] for field in fields(TrainReport) if field.name in values})
         except FileNotFoundError as error:
             what = "this folder holds no finished training run: it has no report.json"
             raise SmallBigError(what, self.path) from error

@@ -42,6 +42,8 @@ class NetworkSpec:
         zero_init_residual: where weights are random, the last normalisation of each block of our own networks starts with a
             scale of zero, so that the block starts by returning its shortcut (P. Goyal et al., "Accurate, Large Minibatch SGD",
             2017).
+        freeze: the last stage that is not trained: stem, res2, res3, res4 or res5. The stages up to it keep the weights and the
+            statistics that they start with, which takes less time and memory.
     """
 
     name: str = "smallbig_r50"
@@ -50,6 +52,7 @@ class NetworkSpec:
     drop_rate: DropRate = 0.5
     weights: str = ""
     zero_init_residual: bool = False
+    freeze: Literal["", "stem", "res2", "res3", "res4", "res5"] = ""
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
@@ -62,16 +65,19 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class OptimSpec:
-    """SGD and its schedule.
+    """The optimizer and its schedule.
 
     Attributes:
+        name: "sgd", or "adamw", which wants a lower rate, such as 0.0005, and a higher weight decay, such as 0.05.
         epochs: passes over the training videos.
         batch_size: clips per optimizer step, over all processes.
         accumulate: number of parts in which a batch is computed, one after the other; more parts need less memory.
         lr: highest learning rate.
+        backbone_lr: factor of the rate of the layers that weights are loaded into, from 0 to 1. The classifier, the big views,
+            the extra units and the non-local blocks have the full rate.
         lr_base_size: batch size that `lr` is meant for. With another one the rate is changed in proportion; 0 means never.
         momentum: momentum of SGD.
-        nesterov: whether the momentum is Nesterov's.
+        nesterov: whether SGD's momentum is Nesterov's.
         weight_decay: weight decay of all parameters.
         decay_norms: whether the weight decay applies to the scales and shifts of batch normalisations, too.
         schedule: "cosine", which falls to zero, or "step", which multiplies the rate by `gamma` at each of `milestones`.
@@ -83,12 +89,15 @@ class OptimSpec:
         freeze_bn: normalise with the statistics that the network starts with, as in a test.
         ema_decay: decay of an exponential moving average of the weights, which is then validated and kept instead of the
             weights; 0 means none. After n steps it is at most (1 + n) / (10 + n).
+        patience: epochs without a better validation, in top-1 or in loss, after which the run ends; 0 means never.
     """
 
+    name: Literal["sgd", "adamw"] = "sgd"
     epochs: Annotated[int, Range(ge=1, le=100_000)] = 30
     batch_size: Annotated[int, Range(ge=1, le=1_000_000)] = 16
     accumulate: Annotated[int, Range(ge=1, le=10_000)] = 1
     lr: Annotated[float, Range(ge=0, le=1000)] = 0.01
+    backbone_lr: Annotated[float, Range(ge=0, le=1)] = 1.0
     lr_base_size: Annotated[int, Range(ge=0, le=1_000_000)] = 0
     momentum: Annotated[float, Range(ge=0, lt=1)] = 0.9
     nesterov: bool = False
@@ -102,6 +111,7 @@ class OptimSpec:
     clip_grad: Annotated[float, Range(ge=0, le=1_000_000)] = 0.0
     freeze_bn: bool = False
     ema_decay: Annotated[float, Range(ge=0, lt=1)] = 0.0
+    patience: Annotated[int, Range(ge=0, le=100_000)] = 0
 
     def __post_init__(self) -> None:
         check_fields(self, "optim")

@@ -16,13 +16,14 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from smallbignet.data.datasets import Batch
-from smallbignet.data.split import read_split
+from smallbignet.data.split import note_imbalance, read_split
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos
 from smallbignet.training.batches import TrainBatches
 from smallbignet.training.distributed import make_accelerator
 from smallbignet.training.learner import Learner, build_network
+from smallbignet.training.loss import balanced_weights
 from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory, Totals, TrainReport
 from smallbignet.training.schedule import highest_rate, learning_rate
 from smallbignet.training.settings import TrainConfig
@@ -59,9 +60,12 @@ class Trainer:
         state = self.directory.find_state(config, parts, resume)
         torch.manual_seed(config.run.seed)
         start = config.model.weights or tagged_weights(config.model.name)
+        if config.model.freeze and not start:
+            what = "freezing stages keeps their random weights; choose weights to start from with model.weights"
+            raise SmallBigError(what, f"model.freeze {config.model.freeze}")
         network, arguments = build_network(config.model, self.train_set.classes, "" if state else start)
         keep_memory()
-        self.learner = Learner(network, len(self.train_set.classes), config, self.accelerator)
+        self.learner = Learner(network, len(self.train_set.classes), config, self.accelerator, self._class_weights())
         self.progress = Progress()
         self.accelerator.register_for_checkpointing(self.progress)
         source = {"source": "smallbig train", "smallbignet": __version__, "started from": start or "random"}
@@ -71,6 +75,13 @@ class Trainer:
             self.accelerator.load_state(str(state))
         if self.is_main:
             self.directory.start(config, parts, self.progress.epoch)
+
+    def _class_weights(self) -> Tensor | None:
+        """The weights of the classes in the loss; None where all count the same. Warns of classes with very few videos."""
+        balance = self.config.data.balance
+        if balance == "none" and self.is_main:
+            note_imbalance(self.train_set)
+        return balanced_weights(self.train_set.labels, len(self.train_set.classes)) if balance == "loss" else None
 
     @property
     def is_main(self) -> bool:
@@ -90,7 +101,7 @@ class Trainer:
         start_trackers(self.accelerator, self.config, progress)
         try:
             with bar("train", self.config.optim.epochs * clips, "clips", done, visible=self.is_main) as self.bar:
-                while progress.epoch < self.config.optim.epochs:
+                while progress.epoch < self.config.optim.epochs and not progress.is_stopped:
                     self._train_epoch()
                     self._finish_epoch()
                 if progress.test is None:
@@ -199,14 +210,21 @@ class Trainer:
         progress.last_top1 = val.accuracy()
         progress.val_videos = len(val.videos)
         progress.val_unreadable = {video.path: video.reason for video in val.unreadable}
-        if progress.last_top1 > progress.best_top1:
+        is_best = progress.last_top1 > progress.best_top1
+        if is_best or val.loss() < progress.best_loss:
+            progress.better_epoch = epoch
+        progress.best_loss = min(progress.best_loss, val.loss())
+        patience = self.config.optim.patience
+        progress.is_stopped = bool(patience) and epoch - progress.better_epoch >= patience
+        if is_best:
             progress.best_top1 = progress.last_top1
             progress.best_epoch = epoch
+            progress.best_mean_class = val.report()["mean_class_accuracy"]
             if self.is_main:
                 save_model(model, self.model_config, self.directory.best)
         figures = {"loss": val.loss(), "top1": progress.last_top1, "top5": val.accuracy(5), "videos": len(val.videos)}
         self._log(epoch, "val", figures)
-        if epoch == self.config.optim.epochs and run.val_views == run.views:
+        if (epoch == self.config.optim.epochs or progress.is_stopped) and run.val_views == run.views:
             progress.test = self._final_test(val)
         return val
 
@@ -267,4 +285,6 @@ class Trainer:
             val_videos=progress.val_videos,
             unreadable=progress.unreadable | progress.val_unreadable,
             guessing=float(np.bincount(self.val_set.labels).max() / len(self.val_set)),
+            best_mean_class=progress.best_mean_class,
+            is_stopped=progress.is_stopped,
         )
