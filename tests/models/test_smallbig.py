@@ -189,6 +189,15 @@ def test_only_networks_with_an_ordered_operation_see_the_direction_of_time(name)
     assert change < 1e-6 if name in SYMMETRIC else change > 1e-4
 
 
+@pytest.mark.parametrize("block", ["full+avg", "full+vector", "full+centred", "full+after", "typical+semax", "smallbig_5x3x3"])
+def test_other_readings_do_not_see_the_direction_of_time_either(block):
+    torch.manual_seed(0)
+    model = randomise(create_model("smallbig_r23", 6, stages=[block] * 4, width=8)).eval()
+    x = torch.randn(1, 3, 8, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), model(x.flip(2)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", list_models())
 def test_any_clip_length_and_size_and_every_parameter_learns(name):
     model = create_model(name, 3, width=8).train()

@@ -102,7 +102,10 @@ def test_smallbig_r50_is_its_parts():
         (lambda: create_model("smallbig_r50", stages=["2d"]), "a list of 4 values"),
         (lambda: create_model("smallbig_r50", stages=["2d", "3d", "4d", "2d"]), "4d"),
         (lambda: create_model("smallbig_r50", stages=["2d+big"] * 4), "2d+big"),
-        (lambda: create_model("smallbig_r23", stages=["2d", "2d", "2d", ["2d", "full"]]), "res5 has 1 blocks"),
+        (
+            lambda: create_model("smallbig_r23", stages=["2d", "2d", "2d", ["2d", "full"]]),
+            "a list for res5 of this network names 1 block, not 2",
+        ),
         (lambda: create_model("smallbig_r50", stages=["2d", [], "2d", "2d"]), r"stages\[1\] must be"),
         (lambda: create_model("smallbig_r50", stages=["2d", [["2d"]], "2d", "2d"]), r"stages\[1\]"),
         (lambda: create_model("smallbig_r50", width=12), "multiple of 8"),

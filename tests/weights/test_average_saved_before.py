@@ -54,7 +54,7 @@ def test_a_model_that_is_saved_now_averages_in_the_extra_unit(tmp_path):
     assert extra_pools(load_model(tmp_path)) == {"max", "avg"}
 
 
-def test_a_run_and_its_recipe_keep_their_network(tmp_path):
+def test_a_run_and_its_recipe_keep_their_network(tmp_path, capsys):
     """0.1.0 wrote every setting into a run's config.yaml; a recipe that a person writes has some, in today's words."""
     average = ["--model.stages", "[2d, full+avg, full+avg, 2d]"]
     now = load_recipe("small", average)
@@ -71,6 +71,8 @@ def test_a_run_and_its_recipe_keep_their_network(tmp_path):
     based.write_text("base: run/config.yaml\n")
     assert load_recipe(str(based)).model.stages == before
     assert RunDirectory(run).changed_settings(now) == [f"model.stages {before}"]  # so it is not resumed as another network
+    assert not capsys.readouterr().err
     written = tmp_path / "written.yaml"
     written.write_text("base: small\nmodel: {stages: [2d, full+avg, full+avg, 2d]}\n")
     assert load_recipe(str(written)) == now
+    assert "+avgviews is what it was before" in capsys.readouterr().err  # for whoever wrote it for 0.1.0

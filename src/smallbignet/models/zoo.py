@@ -176,7 +176,8 @@ def _stage_blocks(name: str, stage: Block | Sequence[Block], count: int | None) 
     if count is None:
         return [block_spec(block) for block in stage]
     if not 1 <= len(stage) <= count:
-        raise SmallBigError(f"{name} has {count} blocks, so its list has 1 to {count} of them", f"{len(stage)} given")
+        allowed = f"from 1 to {count} blocks" if count > 1 else "1 block"
+        raise SmallBigError(f"a list for {name} of this network names {allowed}, not {len(stage)}")
     return [block_spec(stage[i % len(stage)]) for i in range(count)]
 
 

@@ -7,6 +7,7 @@ import re
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -20,6 +21,7 @@ from smallbignet.data.transforms import AugmentSpec, InputSpec, check_size
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.zoo import DropRate, Width, check_clip_len, find_blocks, saved_stages, stages_to_save
 from smallbignet.utils.checks import NON_EMPTY, Must, Range, Seed, WorkersOrAll, check_fields, described, read_as
+from smallbignet.utils.console import note
 
 MOST_BYTES = 2**20  # of a recipe
 MOST_ALIASES = 20  # of a recipe; ever more aliases of aliases would fill the memory
@@ -258,24 +260,31 @@ def recipe_words(recipe: str) -> list[str]:
         if str(path) in words:
             raise SmallBigError("this recipe is based on itself; name another recipe as its base", path)
         content = _read_recipe(path)
-        words = ["--config", str(path), *_stages_saved_before(content), *words]
+        words = ["--config", str(path), *_stages_saved_before(path, content), *words]
         recipe = read_as(str, content.get("base") or "", "base")
         if recipe and (beside := path.parent / recipe).is_file():
             recipe = str(beside)
     return words
 
 
-def _stages_saved_before(content: dict[str, Any]) -> list[str]:
+def _stages_saved_before(path: Path, content: dict[str, Any]) -> list[str]:
     """The words for the stages of a run's config.yaml with "+avg", which has had another meaning since: see `saved_stages`.
 
-    A recipe is such a file if it has all sections; people write only those that they change.
+    A recipe is such a file if it has all sections. People write only those that they change, in today's words.
     """
     model = content.get("model")
-    is_saved = content.keys() >= TrainConfig.__dataclass_fields__.keys()
-    stages = model.get("stages") if is_saved and isinstance(model, dict) else None
+    stages = model.get("stages") if isinstance(model, dict) else None
     if not isinstance(stages, list) or not all(isinstance(stage, str) for stage in stages) or stages_to_save(stages) == stages:
         return []
-    return ["--model.stages", json.dumps(saved_stages(stages))]
+    if content.keys() >= TrainConfig.__dataclass_fields__.keys():
+        return ["--model.stages", json.dumps(saved_stages(stages))]
+    _note_average(path)
+    return []
+
+
+@cache  # a recipe is read several times
+def _note_average(path: Path) -> None:
+    note(f"note: since version 0.1.0, +avg averages in the extra unit, too; +avgviews is what it was before ({path})")
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
