@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from smallbignet.data.options import VideoOptions
 from smallbignet.errors import SmallBigError
-from smallbignet.training.settings import TrainConfig, add_settings, explain, read_settings, recipe_words
+from smallbignet.training.settings import TrainConfig, add_settings, explain, load_recipe, read_settings, recipe_words
 from smallbignet.utils.console import console
 
 DATA = "data"  # the group of a function's `VideoOptions`, the same as in a recipe: --data.root
@@ -32,8 +32,9 @@ def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tu
     hints = get_type_hints(function, include_extras=True)
     settings = next((name for name, hint in hints.items() if hint is TrainConfig), None)
     options = next((name for name, hint in hints.items() if _is_options(hint)), None)
-    if settings and words and not words[0].startswith("-"):
-        words = [*recipe_words(words[0]), *words[1:]]
+    recipe = words[0] if settings and words and not words[0].startswith("-") else ""
+    if recipe:
+        words = [*recipe_words(recipe), *words[1:]]
         hints |= get_type_hints(TrainConfig)
     if options:
         words = spell_out(words, hints[options])
@@ -41,21 +42,34 @@ def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tu
     parser = make_parser(function, prog, verb)
     try:
         values = parser.instantiate(parser.parse_args(words))
+        config = read_settings(values) if settings and values.config else None
     except (ArgumentError, argparse.ArgumentError, TypeError, ValueError) as error:
-        raise SmallBigError(explain(error, parser, hints), f"{prog} --help") from error
+        what = explain(error, parser, hints)
+        raise SmallBigError(what, _wrong_recipe(recipe, what) or f"{prog} --help") from error
     except SmallBigError as error:
-        raise SmallBigError(error.what, error.where or f"{prog} --help") from error
+        where = ": ".join(filter(None, (_wrong_recipe(recipe, error.what), error.where)))
+        raise SmallBigError(error.what, where or f"{prog} --help") from error
     arguments = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name == settings:
-            if values.config is None:
+            if config is None:
                 raise SmallBigError("name a recipe first, such as small, or a YAML file", f"{prog} --help lists them")
-            arguments[name] = read_settings(values)
+            arguments[name] = config
         elif name == options:
             arguments[name] = values[DATA]
         else:
             arguments[name] = values[_destination(parameter)]
     return arguments, values.json
+
+
+def _wrong_recipe(recipe: str, what: str) -> str:
+    """The recipe, if an error is its own; empty if the words after it are wrong, or there is none."""
+    try:
+        if recipe:
+            load_recipe(recipe)
+    except SmallBigError as error:
+        return recipe if error.what == what else ""
+    return ""
 
 
 def make_parser(function: Callable, prog: str, verb: Any) -> ArgumentParser:

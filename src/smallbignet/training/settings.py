@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
@@ -23,7 +24,10 @@ from smallbignet.models.zoo import DropRate, Width, check_clip_len, find_blocks,
 from smallbignet.utils.checks import NON_EMPTY, Must, Range, Seed, WorkersOrAll, check_fields, described, read_as
 from smallbignet.utils.console import note
 
-MOST_BYTES = 2**20  # of a recipe
+MOST_BYTES = 2**15  # of a recipe; reading one of a megabyte takes minutes
+MOST_LEVELS = 20  # of nesting in a recipe
+OPENING = (yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken, yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)
+CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 MOST_ALIASES = 20  # of a recipe; ever more aliases of aliases would fill the memory
 DEVICE = Must("cpu or cuda, where CUDA_VISIBLE_DEVICES chooses among GPUs", ("", "cpu", "cuda").__contains__)
 
@@ -211,7 +215,7 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
     words = [*recipe_words(recipe), *overrides]
     try:
         return read_settings(parser.instantiate(parser.parse_args(words)))
-    except ArgumentError as error:
+    except (ArgumentError, TypeError, ValueError) as error:
         raise SmallBigError(explain(error, parser, get_type_hints(TrainConfig)), recipe) from error
     except SmallBigError as error:
         raise SmallBigError(error.what, error.where or recipe) from error
@@ -231,7 +235,7 @@ def explain(error: Exception, parser: ArgumentParser, hints: Mapping[str, Any]) 
         meant = [dest for dest in known if dest.endswith(f".{name}")] or [name]  # perhaps its section was left out
         return f"unknown option {name}; {did_you_mean(meant[0], known)}".rstrip("; ")
     if match := re.match(r'Parser key "([\w.]+)":(.*(Got|Given) value: ?(.*))?', what):
-        given = f", not {match[4] or 'empty'}" if match[2] else ""
+        given = f", not {shorten(match[4] or 'empty', 100)}" if match[2] else ""
         return f"{match[1]} must be {described(_find_hint(hints, match[1]))}{given}"
     return what
 
@@ -261,9 +265,11 @@ def recipe_words(recipe: str) -> list[str]:
             raise SmallBigError("this recipe is based on itself; name another recipe as its base", path)
         content = _read_recipe(path)
         words = ["--config", str(path), *_stages_saved_before(path, content), *words]
-        recipe = read_as(str, content.get("base") or "", "base")
-        if recipe and (beside := path.parent / recipe).is_file():
-            recipe = str(beside)
+        try:
+            recipe = read_as(str, content.get("base") or "", "base")
+            recipe = str(recipe_path(str(path.parent / recipe), recipe)) if recipe else ""
+        except SmallBigError as error:
+            raise SmallBigError(error.what if error.what.startswith("base") else f"base: {error}", path) from error
     return words
 
 
@@ -292,20 +298,35 @@ def _read_recipe(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MOST_BYTES:
             raise SmallBigError(f"not a recipe: it has more than {MOST_BYTES:,} bytes", path)
         text = path.read_text(encoding="utf-8-sig")
-        if sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)) > MOST_ALIASES:
-            raise SmallBigError(f"not a recipe: it has more than {MOST_ALIASES} aliases (*name)", path)
+        _check_tokens(text, path)
         content = yaml.safe_load(text)
     except (UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SmallBigError(f"not a recipe: {one_line(error)}", path) from error
     if not isinstance(content, dict):
         raise SmallBigError("not a recipe: expected sections such as model, data and optim", path)
+    for section, hint in get_type_hints(TrainConfig).items():
+        if not isinstance(content.get(section, {}), dict):
+            given = "nothing" if content[section] is None else shorten(repr(content[section]), 100)
+            raise SmallBigError(f"{section} must be {described(hint)}, not {given}", path)
     return content
 
 
-def recipe_path(recipe: str) -> Path:
-    """The YAML file of a recipe, which is given by its name or as that file."""
-    shipped = Path(str(files("smallbignet"))) / "recipes" / f"{recipe}.yaml"
-    for path in (Path(recipe), shipped):
+def _check_tokens(text: str, path: Path) -> None:
+    """Refuses YAML that would take all memory, by aliases of aliases, or hours, by nesting."""
+    aliases = depth = 0
+    for token in yaml.scan(text):
+        aliases += isinstance(token, yaml.AliasToken)
+        depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
+        if aliases > MOST_ALIASES:
+            raise SmallBigError(f"not a recipe: it has more than {MOST_ALIASES} aliases (*name)", path)
+        if depth > MOST_LEVELS:
+            raise SmallBigError(f"not a recipe: it is nested more than {MOST_LEVELS} levels deep", path)
+
+
+def recipe_path(*recipes: str) -> Path:
+    """The YAML file of a recipe, which is given by its name or as that file; the first that exists of several."""
+    recipe = recipes[-1]
+    for path in (*map(Path, recipes), Path(str(files("smallbignet"))) / "recipes" / f"{recipe}.yaml"):
         if path.is_file():
             return path
     hint = did_you_mean(recipe, shipped_recipes())

@@ -195,6 +195,8 @@ def _has_form(kind: Any, value: Any) -> bool:
     if kind in (int, float):
         is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
         return is_number and (kind is int or abs(value) <= sys.float_info.max)
+    if kind is str:
+        return isinstance(value, str) and "\0" not in value  # no path and no name has this character
     return not isinstance(kind, type) or isinstance(value, kind) or (is_dataclass(kind) and isinstance(value, Mapping))
 
 
