@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from smallbignet import SmallBigError, VideoClassifier, WorkError, open_video
+from smallbignet.cli import main
 from smallbignet.commands.evaluate import evaluate, show
 from smallbignet.data.frames import Unreadable
 from smallbignet.data.sampling import Views, sample_test_clips
 from smallbignet.inference.clips import read_views
 from smallbignet.inference.evaluation import Evaluation, write_report
+from smallbignet.weights.directory import ScoreSpec
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,8 @@ def test_scores_are_the_mean_softmax_over_all_views(result, run):
         clips = read_views(video, indices, classifier.config.input, Views(2, 3))
     assert clips.shape == (6, 4, 32, 32, 3)
     one_by_one = np.concatenate([classifier.scores(clip[None]).numpy() for clip in clips])
-    np.testing.assert_allclose(evaluation.scores[3], one_by_one.mean(0), atol=1e-6)
+    powers = one_by_one.mean(0) ** (1 / classifier.config.scores.temperature)
+    np.testing.assert_allclose(evaluation.scores[3], powers / powers.sum(), atol=1e-6)
     np.testing.assert_allclose(evaluation.scores.sum(1), 1, atol=1e-5)
 
 
@@ -46,6 +49,9 @@ def test_figures_by_hand():
     assert (figures["top1"], figures["top5"]) == (0.5, 1.0)
     assert figures["mean_class_accuracy"] == pytest.approx((1 / 3 + 1) / 2)  # of the classes that have videos
     assert figures["confusion"] == [[1, 2, 0], [0, 1, 0], [0, 0, 0]]
+    assert figures["macro_f1"] == pytest.approx((2 / (2 + 2) + 2 / (2 + 2)) / 2)  # of x and y: nothing is z, or is called so
+    assert figures["top1_interval"] == pytest.approx((0.15, 0.85), abs=1e-3)  # Wilson's, of 2 of 4
+    assert figures["answered"] is None and figures["comparison"] is None
     assert evaluation.accuracy(2) == 0.75
     equal = Evaluation(np.array(["a"]), np.array([0]), np.full((1, 6), 1 / 6, np.float32), list("uvwxyz"), [], "1x1")
     assert equal.accuracy() == 1.0 and equal.confusion()[0, 0] == 1  # of equal scores, the first
@@ -53,6 +59,28 @@ def test_figures_by_hand():
     assert thirds.accuracy() == 2 / 3  # in float64
     assert "top-5" not in show(thirds).columns[0].cells  # of 3 classes, it says nothing
     assert figures["videos"] == 4 and figures["unreadable"] == [{"path": "e", "reason": "why"}]
+
+
+def test_answers_below_their_class_threshold_are_unknown():
+    scores = np.array([[0.6, 0.4], [0.8, 0.2], [0.3, 0.7], [0.45, 0.55]], np.float32)
+    labels = np.array([1, 0, 1, 1])
+    for thresholds, share, precision in (([0.65], 0.5, 1.0), ([0.5, 0.6], 0.75, 2 / 3), ([1.0], 0.0, None)):
+        spec = ScoreSpec(thresholds=thresholds)
+        answered = Evaluation(np.array(list("abcd")), labels, scores, ["x", "y"], [], "1x1", spec).answered()
+        assert answered == {"share": share, "precision": pytest.approx(precision) if precision else None}
+
+
+def test_two_models_on_the_same_videos(result, run, clips, tmp_path, capsys):
+    _, folder = result
+    same = evaluate(str(run), str(clips), views="2x3", against=str(folder / "s.npz"), workers=0).comparison
+    assert (same.top1, same.p_value) == (evaluate(str(run), str(clips), views="2x3", workers=0).accuracy(), 1.0)
+    assert main(["evaluate", str(run), str(clips), "--against", str(run / "last"), "--workers", "0", "--json"]) == 0
+    comparison = json.loads(capsys.readouterr().out)["comparison"]
+    assert comparison["name"] == str(run / "last") and 0 < comparison["p_value"] <= 1
+    half = tmp_path / "half.csv"
+    half.write_text("path,label\n" + "".join(f"{path},{path.parent.name}\n" for path in sorted(clips.glob("val/*/*.mp4"))[:3]))
+    with pytest.raises(SmallBigError, match="no scores of"):
+        evaluate(str(run), str(half), views="2x3", against=str(folder / "s.npz"), workers=0)
 
 
 def test_files(result):

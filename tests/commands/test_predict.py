@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from shared_data import ODD
 from smallbignet import Prediction, SmallBigError, VideoClassifier, load_config, load_model, save_model
 from smallbignet.cli import main
 from smallbignet.data.synthetic import write_video
+from smallbignet.weights.directory import ScoreSpec
 
 UNREADABLE = {
     "decord__corrupted.mp4",  # damaged where a clip needs it
@@ -41,6 +43,24 @@ def test_a_model_directory_answers_as_the_network_it_was_saved_from(run, tmp_pat
 
     a, b = VideoClassifier(run), VideoClassifier(model, config, device="cpu")
     assert torch.equal(a.scores(torch.from_numpy(clip)), b.scores(torch.from_numpy(clip)))
+
+
+@pytest.mark.parametrize(("threshold", "is_unknown"), [(0.0, False), (1.0, True)])
+def test_a_score_below_the_threshold_is_unknown(threshold, is_unknown, run, clips, tmp_path, capsys):
+    config = load_config(run)
+    save_model(load_model(run), replace(config, scores=replace(config.scores, thresholds=[threshold])), tmp_path / "model")
+    video = str(min(clips.glob("val/still/*.mp4")))
+    plain = VideoClassifier(run).predict(video, top=2)
+    assert main(["predict", str(tmp_path / "model"), video, "--top", "2", "--unknown", "--json"]) == 0
+    [answer] = json.loads(capsys.readouterr().out)
+    expected = [{"label": prediction.label, "score": prediction.score} for prediction in plain]
+    assert answer["predictions"] == [{"label": "unknown", "score": plain[0].score}] * is_unknown + expected
+
+
+def test_unknown_needs_thresholds(run, clips, tmp_path, capsys):
+    save_model(load_model(run), replace(load_config(run), scores=ScoreSpec()), tmp_path / "model")
+    assert main(["predict", str(tmp_path / "model"), str(clips / "val"), "--unknown"]) == 2
+    assert "this model has no thresholds" in capsys.readouterr().err
 
 
 def test_a_missing_name_costs_that_name(run, clips, capsys):

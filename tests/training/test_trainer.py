@@ -19,6 +19,7 @@ from smallbignet import SmallBigError, WorkError, load_config, load_model
 from smallbignet.cli import explain
 from smallbignet.commands.evaluate import evaluate
 from smallbignet.commands.train import show, train
+from smallbignet.inference.calibration import calibration_error
 from smallbignet.training import distributed
 from smallbignet.training.distributed import make_accelerator
 from smallbignet.training.learner import Learner
@@ -32,7 +33,14 @@ def test_a_run_leaves_models_metrics_and_curves(run, clips):
     assert report["best_top1"] == max(line["top1"] for line in lines if line["split"] == "val")
     assert (report["train_videos"], report["val_videos"], report["unreadable"]) == (12, 6, {})
     test = evaluate(str(run / "last"), str(clips), views="2x3", workers=0)
-    assert report["test"] == {"model": "last", "views": "2x3", "videos": 6, "top1": test.accuracy(), "top5": test.accuracy(5)}
+    found = report["test"]
+    expected = {"model": "last", "views": "2x3", "videos": 6, "top1": test.accuracy(), "top5": test.accuracy(5)}
+    assert found == expected | {key: found[key] for key in ("calibration_error", "calibrated_error")}
+    assert found["calibrated_error"] == pytest.approx(calibration_error(test.scores, test.labels))
+    for part in ("best", "last"):  # fitted on six videos: too few for a threshold that 9 of 10 answers are right above
+        scores = load_config(run / part).scores
+        assert scores.temperature != 1 and scores.thresholds == [1.0]
+    assert (run / "reliability.png").read_bytes().startswith(b"\x89PNG")
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     config = load_config(run)
     assert config.classes == ["colour", "growing", "horizontal", "still", "turning", "vertical"]

@@ -259,7 +259,7 @@ TEXT = json.dumps(VALID)
             "not JSON: Exceeds the limit|must be a whole number",
         ),
         (TEXT.replace('"clip_len": 8', '"clip_len": 1e400').encode(), "clip.clip_len must be a whole number"),
-        (b"[]", "the document must be a mapping with network, classes, clip, input, views, weights, not \\[\\]"),
+        (b"[]", "the document must be a mapping with network, classes, clip, input, views, weights, scores, not \\[\\]"),
         (b"null", "the document must be a mapping"),
         (b'"config"', "the document must be a mapping"),
         (b"{}", "network is missing"),
@@ -277,10 +277,10 @@ def test_a_byte_order_mark_is_no_mistake(write):
 
 def test_keys_of_a_later_version_are_named_and_ignored(write, capfd):
     model_directory._note_unknown.cache_clear()
-    directory = write(VALID | {"scores": {"kind": "sigmoid"}, "zoo": 1})
+    directory = write(VALID | {"crops": {"kind": "five"}, "zoo": 1})
     assert load_config(directory) == load_config(directory) == ModelConfig.from_json(TEXT)
     assert capfd.readouterr().err == (
-        "note: this version of smallbignet doesn't know these keys of config.json and ignores them: 'scores', 'zoo'\n"
+        "note: this version of smallbignet doesn't know these keys of config.json and ignores them: 'crops', 'zoo'\n"
     )
 
 

@@ -12,6 +12,7 @@ from smallbignet.errors import SmallBigError
 from smallbignet.inference.evaluation import Evaluation
 from smallbignet.inference.scores import ScoresFile, average, load_aligned, save_scores
 from smallbignet.utils.checks import checked
+from smallbignet.utils.statistics import mcnemar
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,13 @@ class Ensemble:
     def report(self) -> dict:
         """All figures, as plain data."""
         rows = zip(self.files, self.weights, self.members, strict=True)
+        right = self.result.right
         return {
             "videos": len(self.result.videos),
-            "members": [{"scores": file, "weight": weight, **_figures(member)} for file, weight, member in rows],
+            "members": [
+                {"scores": file, "weight": weight, **_figures(member), "p_value": mcnemar(right, member.right)}
+                for file, weight, member in rows
+            ],
             **_figures(self.result),
         }
 
@@ -68,9 +73,11 @@ def show(result: Ensemble) -> Table:
     """A table with one row for each file, and one for the ensemble."""
     figures = result.report()
     shown = {"top1": "top-1 %", "top5": "top-5 %"} if len(result.result.classes) > 5 else {"top1": "top-1 %"}
-    table = Table("scores", "weight", *shown.values(), caption=f"{figures['videos']} videos")
+    caption = f"{figures['videos']} videos; p: McNemar's test of the ensemble against each model"
+    table = Table("scores", "weight", *shown.values(), "p", caption=caption)
     for row in figures["members"]:
-        table.add_row(row["scores"], f"{row['weight']:.3g}", *(f"{100 * row[key]:.2f}" for key in shown))
+        percents = (f"{100 * row[key]:.2f}" for key in shown)
+        table.add_row(row["scores"], f"{row['weight']:.3g}", *percents, f"{row['p_value']:.2g}")
     table.add_section()
     table.add_row("ensemble", "", *(f"{100 * figures[key]:.2f}" for key in shown))
     return table

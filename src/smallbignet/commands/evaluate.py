@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from accelerate import PartialState
@@ -12,10 +13,12 @@ from smallbignet.data.options import DataSource
 from smallbignet.data.source import read_part
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos, write_report
-from smallbignet.inference.scores import ScoresFile, save_scores
+from smallbignet.inference.scores import ScoresFile, compare, load_scores, save_scores
 from smallbignet.utils.checks import FolderOrNone, WorkersOrAll, checked
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.memory import keep_memory
+
+SIGNIFICANT = 0.05
 
 
 @checked
@@ -31,8 +34,9 @@ def evaluate(
     workers: WorkersOrAll = -1,
     device: str = "",
     precision: str = "fp32",
+    against: str = "",
 ) -> Evaluation:
-    """Tests a model on labelled videos: top-1, top-5, mean class accuracy, confusion matrix.
+    """Tests a model on labelled videos: accuracy with its confidence interval, macro F1, calibration, confusion matrix.
 
     Args:
         model: a model or run directory, a published network's name, or org/name on the Hugging Face hub.
@@ -47,19 +51,27 @@ def evaluate(
         device: cpu, cuda, ...; a GPU where there is one if not given.
         precision: fp32; bf16, faster where the device supports it; int8, fastest on a CPU, after measuring value ranges on up
             to 32 of the videos (`pip install 'smallbignet[int8]'`). The tests of a training run use its `run.precision`.
+        against: another model, or a scores file of it, to compare with on the same videos by McNemar's test.
 
     Raises:
-        SmallBigError: no such model or data, or classes that the model doesn't know.
+        SmallBigError: no such model or data, classes that the model doesn't know, or scores of other videos.
         WorkError: no video could be read.
     """
     keep_memory()
     state = PartialState(cpu=device == "cpu")
-    classifier = VideoClassifier(model, device=device or state.device, precision=precision)
-    annotations = select_rows(read_part(data, "val", source, classifier.config.classes), select, data)
-    views = views or classifier.config.views
-    classifier.calibrate(annotations.paths.tolist(), views, source)
-    with bar("evaluate", len(annotations), "videos", visible=state.is_main_process) as progress:
-        result = score_videos(classifier, annotations, views, source, workers, progress.advance)
+    other = load_scores(against) if against.endswith(".npz") else None
+
+    def score(name: str) -> Evaluation:
+        classifier = VideoClassifier(name, device=device or state.device, precision=precision)
+        annotations = select_rows(read_part(data, "val", source, classifier.config.classes), select, data)
+        wanted = views or classifier.config.views
+        classifier.calibrate(annotations.paths.tolist(), wanted, source)
+        with bar("evaluate", len(annotations), "videos", visible=state.is_main_process) as progress:
+            return score_videos(classifier, annotations, wanted, source, workers, progress.advance)
+
+    result = score(model)
+    if against:
+        result = replace(result, comparison=compare(result, other or score(against), model, against))
     if state.is_main_process:
         if scores:
             save_scores(result, scores)
@@ -78,7 +90,18 @@ def show(result: Evaluation) -> Table:
     for row in sorted((r for r in figures["classes"] if r["videos"]), key=lambda r: r["accuracy"])[:20]:
         table.add_row(row["class"], str(row["videos"]), f"{100 * row['accuracy']:.1f}")
     table.add_section()
-    for name, key in (("top-1", "top1"), ("top-5", "top5"), ("mean class accuracy", "mean_class_accuracy")):
-        if key != "top5" or len(result.classes) > 5:
-            table.add_row(name, "", f"{100 * figures[key]:.2f}")
+    low, high = figures["top1_interval"]
+    table.add_row("mean class accuracy", "", f"{100 * figures['mean_class_accuracy']:.2f}")
+    table.add_row("macro F1", "", f"{100 * figures['macro_f1']:.2f}")
+    table.add_row("top-1 (95 % interval)", "", f"{100 * figures['top1']:.2f} ({100 * low:.1f} to {100 * high:.1f})")
+    if len(result.classes) > 5:
+        table.add_row("top-5", "", f"{100 * figures['top5']:.2f}")
+    table.add_row("calibration error", "", f"{100 * figures['calibration_error']:.2f}")
+    if answered := figures["answered"]:
+        precision = "none right" if answered["precision"] is None else f"{100 * answered['precision']:.1f} right"
+        table.add_row('not "unknown"', "", f"{100 * answered['share']:.1f}, of these {precision}")
+    if comparison := result.comparison:
+        verdict = "a real difference" if comparison.p_value < SIGNIFICANT else "may be chance"
+        top1 = f"top-1 {100 * comparison.top1:.2f}; p = {comparison.p_value:.2g}, {verdict}"
+        table.add_row(f"against {comparison.name}", "", top1)
     return table

@@ -40,6 +40,7 @@ def predict(
     source: VideoOptions = VideoOptions(),
     device: str = "",
     precision: str = "fp32",
+    unknown: bool = False,
 ) -> Answers:
     """Classifies video files: labels with scores.
 
@@ -52,9 +53,10 @@ def predict(
         device: cpu, cuda, ...; a GPU where there is one if not given.
         precision: fp32; bf16, faster where the device supports it; int8, fastest on a CPU, after measuring value ranges on up
             to 32 of the videos (`pip install 'smallbignet[int8]'`).
+        unknown: put "unknown" first where the best score is below the threshold that training fitted (`run.wanted_precision`).
 
     Raises:
-        SmallBigError: no such model, or none of the names is a video's.
+        SmallBigError: no such model, `unknown` and a model without thresholds, or none of the names is a video's.
     """
     paths = find_files(videos, source)
     keep_memory()
@@ -62,7 +64,7 @@ def predict(
     answers = []
     with bar("predict", len(paths), "videos") as progress:
         classifier.calibrate(paths, views, source)
-        for answer in classifier.predict_all(paths, top, views, source):
+        for answer in classifier.predict_all(paths, top, views, source, unknown):
             answers.append(answer)
             if answer.error:
                 console.print(f"unreadable: {answer.path}: {answer.error}")

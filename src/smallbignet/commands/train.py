@@ -51,6 +51,7 @@ def show(report: TrainReport) -> Table:
         "best top-1": f"{100 * report.best_top1:.2f} % (epoch {report.best_epoch} of {report.epochs}{stopped})",
         "last top-1": f"{100 * report.last_top1:.2f} %",
         f"last model, views {report.test.views}": f"top-1 {100 * report.test.top1:.2f} %{top5}",
+        "calibration error": f"{_percent(report.test.calibration_error)}, {_percent(report.test.calibrated_error)} calibrated",
         "videos": f"{report.train_videos} to train, {report.val_videos} to validate, {len(report.unreadable)} unreadable",
         "training": f"{report.seconds:.0f} s, {report.clips_per_second:.1f} clips/s",
         "model": f"{report.directory}/best",
@@ -62,3 +63,8 @@ def show(report: TrainReport) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _percent(share: float | None) -> str:
+    """A share in percent; reports of earlier versions lack some."""
+    return "not known" if share is None else f"{100 * share:.1f} %"

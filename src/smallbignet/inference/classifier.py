@@ -15,6 +15,7 @@ from smallbignet.data.options import VideoOptions
 from smallbignet.data.sampling import Views
 from smallbignet.data.transforms import to_input
 from smallbignet.errors import SmallBigError, VideoError, WorkError
+from smallbignet.inference.calibration import temper
 from smallbignet.inference.clips import ClipReader, VideoClips, ahead
 from smallbignet.inference.fuse import fuse
 from smallbignet.models.network import VideoNetwork
@@ -29,9 +30,12 @@ CALIBRATION = 32  # videos that the value ranges of int8 are measured on
 PRECISIONS = ("fp32", "bf16", "int8")
 
 
+UNKNOWN = "unknown"  # the label of a video whose best score is below its class's threshold
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """A class name and its score, the mean softmax probability over the views."""
+    """A class name and its score: the mean softmax probability over the views, at the model's temperature."""
 
     label: str
     score: float
@@ -48,7 +52,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class VideoScores:
-    """The scores of one video, (num_classes,) float32 on the CPU: the mean softmax over its views."""
+    """One video's scores, (num_classes,) float32 on the CPU: the mean softmax over its views, at the model's temperature."""
 
     path: str
     scores: Tensor
@@ -137,7 +141,7 @@ class VideoClassifier:
 
     @torch.inference_mode()
     def scores(self, clips: Tensor) -> Tensor:
-        """Softmax scores of clips.
+        """Softmax scores of clips, without the temperature, which is for the mean over a video's views.
 
         Args:
             clips: uint8 NTHWC (N, T, H, W, C).
@@ -178,37 +182,57 @@ class VideoClassifier:
                     continue
                 parts.append(next(scores))
                 if item.is_last:
-                    yield VideoScores(item.path, torch.cat(parts).mean(0))
+                    mean = torch.cat(parts).mean(0, keepdim=True)
+                    tempered = temper(mean.numpy(), self.config.scores.temperature)
+                    yield VideoScores(item.path, torch.from_numpy(tempered[0]))
                     parts = []
 
     def predict(
-        self, path: str | Path, top: int = 5, views: str = "auto", options: VideoOptions = VideoOptions()
+        self,
+        path: str | Path,
+        top: int = 5,
+        views: str = "auto",
+        options: VideoOptions = VideoOptions(),
+        unknown: bool = False,
     ) -> list[Prediction]:
         """The `top` classes of a video file, or of a folder of frames, best first.
 
         Args:
             views: clips x crops, such as "10x3"; "auto" for the model's own, see `covering_views`.
             options: how the video is opened.
+            unknown: the first label is "unknown" where the best score is below its class's threshold.
 
         Raises:
             VideoError: the video can't be read.
-            SmallBigError: views of another form.
+            SmallBigError: views of another form, or `unknown` and a model without thresholds.
         """
-        (answer,) = self.predict_all([path], top, views, options)
+        (answer,) = self.predict_all([path], top, views, options, unknown)
         if answer.error:
             raise VideoError(answer.error, answer.path)
         return answer.predictions
 
     def predict_all(
-        self, paths: Iterable[str | Path], top: int = 5, views: str = "auto", options: VideoOptions = VideoOptions()
+        self,
+        paths: Iterable[str | Path],
+        top: int = 5,
+        views: str = "auto",
+        options: VideoOptions = VideoOptions(),
+        unknown: bool = False,
     ) -> Iterator[Answer]:
         """What `predict` returns or raises for each video, while the next views are read."""
         read_as(Top, top, "top")
+        if unknown and not self.config.scores.thresholds:
+            what = "this model has no thresholds; `smallbig train` fits them on the validation videos"
+            raise SmallBigError(what, "scores.thresholds in config.json")
         items = self.reader(views, options).read_all(map(str, paths))
         for result in self.score_videos([item] for item in ahead(items)):
             if isinstance(result, Unreadable):
                 yield Answer(result.path, [], result.reason)
                 continue
             best = result.scores.topk(min(top, len(self.config.classes)))
-            pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            yield Answer(result.path, [Prediction(self.config.classes[i], score) for score, i in pairs])
+            pairs = list(zip(best.values.tolist(), best.indices.tolist(), strict=True))
+            predictions = [Prediction(self.config.classes[i], score) for score, i in pairs]
+            score, label = pairs[0]
+            if unknown and score < self.config.scores.threshold(label):
+                predictions = [Prediction(UNKNOWN, score), *predictions]
+            yield Answer(result.path, predictions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -19,8 +19,26 @@ from smallbignet.data.frames import Unreadable
 from smallbignet.data.loader import make_loader
 from smallbignet.data.options import VideoOptions
 from smallbignet.errors import WorkError
+from smallbignet.inference.calibration import calibration_error, reliability
 from smallbignet.inference.classifier import VIEWS_AT_ONCE, VideoClassifier, VideoScores
 from smallbignet.utils import plots
+from smallbignet.utils.statistics import wilson_interval
+from smallbignet.weights.directory import ScoreSpec
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How another model does on the same videos.
+
+    Attributes:
+        name: the other model, or the file with its scores.
+        top1: its accuracy, 0 to 1.
+        p_value: the probability of a difference at least this large between two equally good models (McNemar's test).
+    """
+
+    name: str
+    top1: float
+    p_value: float
 
 
 @dataclass(frozen=True)
@@ -30,10 +48,12 @@ class Evaluation:
     Attributes:
         videos: (N,) of str, paths as the data set gives them.
         labels: (N,) int64.
-        scores: (N, num_classes) float32, mean softmax over the views.
+        scores: (N, num_classes) float32, mean softmax over the views, at the model's temperature.
         classes: class names in the order of the scores.
         unreadable: the videos that could not be read.
         views: clips x crops, such as "10x3".
+        spec: how the scores were made, and the thresholds below which an answer is "unknown".
+        comparison: with another model, where that was asked for.
     """
 
     videos: np.ndarray
@@ -42,6 +62,13 @@ class Evaluation:
     classes: list[str]
     unreadable: list[Unreadable]
     views: str
+    spec: ScoreSpec = field(default_factory=ScoreSpec)
+    comparison: Comparison | None = None
+
+    @property
+    def right(self) -> np.ndarray:
+        """(N,) of bool, whether each video's best class is its label."""
+        return self.scores.argmax(1) == self.labels
 
     def accuracy(self, k: int = 1) -> float:
         """Share of the videos whose label is among the k best scores, 0 to 1."""
@@ -65,6 +92,21 @@ class Evaluation:
             for i, (name, n) in enumerate(zip(self.classes, counts, strict=True))
         ]
 
+    def macro_f1(self) -> float:
+        """Mean over the classes of 2 TP / (2 TP + FP + FN), 0 to 1, without those that no video has or gets."""
+        confusion = self.confusion()
+        total = confusion.sum(0) + confusion.sum(1)
+        seen = total > 0
+        return float((2 * confusion.diagonal()[seen] / total[seen]).mean())
+
+    def answered(self) -> dict | None:
+        """The share of the videos whose best score reaches its class's threshold, and how many of these are right."""
+        if not self.spec.thresholds:
+            return None
+        thresholds = np.array([self.spec.threshold(label) for label in self.scores.argmax(1)])
+        known = self.scores.max(1) >= thresholds
+        return {"share": float(known.mean()), "precision": float(self.right[known].mean()) if known.any() else None}
+
     def loss(self) -> float:
         """Mean negative logarithm of the label's score."""
         own = self.scores[np.arange(len(self.labels)), self.labels]
@@ -80,10 +122,15 @@ class Evaluation:
             "views": self.views,
             "top1": self.accuracy(1),
             "top5": self.accuracy(5),
+            "top1_interval": wilson_interval(self.accuracy(1), len(self.videos)),
             "mean_class_accuracy": float(np.mean(accuracies)),
+            "macro_f1": self.macro_f1(),
             "loss": self.loss(),
+            "calibration_error": calibration_error(self.scores, self.labels),
+            "answered": self.answered(),
             "classes": per_class,
             "confusion": self.confusion().tolist(),
+            "comparison": asdict(self.comparison) if self.comparison else None,
         }
 
 
@@ -124,11 +171,12 @@ def score_videos(
         )
     kept = annotations.subset(np.array(list(scored)))
     scores = np.stack(list(scored.values()))
-    return Evaluation(kept.paths, kept.labels, scores, classifier.config.classes, unreadable, str(reader.views))
+    config = classifier.config
+    return Evaluation(kept.paths, kept.labels, scores, config.classes, unreadable, str(reader.views), config.scores)
 
 
 def write_report(result: Evaluation, folder: Path) -> None:
-    """Writes report.json, classes.csv, confusion.csv and confusion.png."""
+    """Writes report.json, classes.csv, confusion.csv, confusion.png and reliability.png."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = result.report()
     (folder / "report.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -141,3 +189,4 @@ def write_report(result: Evaluation, folder: Path) -> None:
         rows.writerow(["label", *result.classes])
         rows.writerows([name, *row] for name, row in zip(result.classes, figures["confusion"], strict=True))
     plots.confusion(result.confusion(), result.classes, folder / "confusion.png")
+    plots.reliability({"scores": reliability(result.scores, result.labels)}, folder / "reliability.png")

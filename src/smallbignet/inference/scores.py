@@ -6,14 +6,16 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
 from smallbignet.errors import SmallBigError
-from smallbignet.inference.evaluation import Evaluation
+from smallbignet.inference.evaluation import Comparison, Evaluation
 from smallbignet.utils.checks import Must, is_file
+from smallbignet.utils.statistics import mcnemar
 
 MOST_BYTES = 2**32  # of a scores file's arrays: two million videos of Kinetics-400
 ROUNDING = 0.01  # of a sum of softmax scores in bfloat16
@@ -52,8 +54,7 @@ def load_scores(file: str) -> Evaluation:
     except Exception as error:  # NumPy and zipfile raise many kinds of errors for a broken file
         raise SmallBigError("this is no scores file; `smallbig evaluate --scores` writes them", file) from error
     _check(videos, labels, scores, classes, file)
-    paths = np.array([os.path.normpath(video) for video in videos.tolist()])  # without the "../" of a list in another folder
-    return Evaluation(paths, labels.astype(np.int64), scores.astype(np.float32), classes.tolist(), [], "")
+    return _with_normal_paths(Evaluation(videos, labels.astype(np.int64), scores.astype(np.float32), classes.tolist(), [], ""))
 
 
 def _check(videos: np.ndarray, labels: np.ndarray, scores: np.ndarray, classes: np.ndarray, file: str) -> None:
@@ -72,6 +73,21 @@ def _check(videos: np.ndarray, labels: np.ndarray, scores: np.ndarray, classes: 
         if wrong.any():
             hint = "only softmax scores can be averaged, not logits"
             raise SmallBigError(f"the scores of {videos[wrong.argmax()]} are {what}; {hint}", file)
+
+
+def compare(result: Evaluation, other: Evaluation, name: str, other_name: str) -> Comparison:
+    """Compares two models' scores of the same videos by McNemar's test.
+
+    Raises:
+        SmallBigError: videos, labels or classes differ; see `align`.
+    """
+    aligned = align(_with_normal_paths(other), _with_normal_paths(result), other_name, name)
+    return Comparison(other_name, aligned.accuracy(), mcnemar(result.right, aligned.right))
+
+
+def _with_normal_paths(result: Evaluation) -> Evaluation:
+    """Scores with paths as `load_scores` returns them, without the "../" of a list in another folder."""
+    return replace(result, videos=np.array([os.path.normpath(video) for video in result.videos.tolist()]))
 
 
 def align(other: Evaluation, first: Evaluation, file: str, first_file: str) -> Evaluation:

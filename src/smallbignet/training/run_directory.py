@@ -28,6 +28,7 @@ from smallbignet.errors import SmallBigError
 from smallbignet.training.settings import TrainConfig, load_recipe
 from smallbignet.utils import plots
 from smallbignet.utils.files import recovered, write_text, writing
+from smallbignet.utils.statistics import wilson_interval
 
 # settings that may differ when a run is resumed, because they don't change what is computed
 FREE = {"run": {"dir", "device", "workers", "save_steps", "trackers"}, "data": {"backend", "max_unreadable"}}
@@ -43,6 +44,8 @@ class FinalTest:
         videos: number of videos that could be read.
         top1: accuracy, 0 to 1.
         top5: likewise.
+        calibration_error: expected calibration error of the scores as the network gives them, 0 to 1.
+        calibrated_error: the same at the temperature that was fitted on these videos.
     """
 
     model: str
@@ -50,6 +53,8 @@ class FinalTest:
     videos: int
     top1: float
     top5: float
+    calibration_error: float | None = None
+    calibrated_error: float | None = None
 
 
 @dataclass
@@ -169,15 +174,9 @@ class TrainReport:
     def is_guessing(self) -> bool:
         """Whether the best model may be no better than naming the most frequent class every time.
 
-        So it is if that share isn't below Wilson's 95 % confidence interval of the best top-1 (E. B. Wilson, "Probable
-        Inference, the Law of Succession, and Statistical Inference", 1927).
+        So it is if that share isn't below the 95 % confidence interval of the best top-1.
         """
-        z = 1.96
-        n = max(self.val_videos, 1)
-        p = self.best_top1
-        middle = p + z**2 / (2 * n)
-        half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        return self.guessing >= (middle - half) / (1 + z**2 / n)
+        return self.guessing >= wilson_interval(self.best_top1, self.val_videos)[0]
 
 
 class RunDirectory:

@@ -133,6 +133,7 @@ class RunSpec:
         dir: the run directory, for settings, metrics, the best and the last model, and the state to resume from.
         seed: seed of the first weights, the batches, the crops and the dropout.
         device: "cpu" or "cuda"; if not given, a GPU if there is one.
+        wanted_precision: share of right answers, at which the threshold for "unknown" is fitted on the validation videos.
         precision: "fp32", "bf16", "auto" (bf16 where the device has instructions for it, else fp32), or "fp16" (on a GPU, with
             gradient scaling).
         workers: processes that decode videos, for each training process; -1 means all cores but one.
@@ -151,6 +152,7 @@ class RunSpec:
     device: Annotated[str, DEVICE] = ""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     workers: WorkersOrAll = -1
+    wanted_precision: Annotated[float, Range(ge=0.5, le=0.999)] = 0.9
     grad_checkpointing: bool = False
     channels_last: bool = True
     save_steps: Annotated[int, Range(ge=1, le=1_000_000)] = 500

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 from smallbignet.data.datasets import Batch
 from smallbignet.data.split import note_imbalance, read_split
 from smallbignet.errors import SmallBigError, WorkError
+from smallbignet.inference.calibration import calibration_error, fit_scores, reliability, temper
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos
 from smallbignet.training.batches import TrainBatches
@@ -28,11 +30,12 @@ from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory
 from smallbignet.training.schedule import highest_rate, learning_rate
 from smallbignet.training.settings import TrainConfig
 from smallbignet.training.trackers import finish_trackers, start_trackers
+from smallbignet.utils import plots
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.files import fresh_folder, fresh_name, install, writing
 from smallbignet.utils.memory import keep_memory
 from smallbignet.version import __version__
-from smallbignet.weights.directory import ModelConfig, save_model
+from smallbignet.weights.directory import ModelConfig, save_model, write_config
 from smallbignet.weights.load import tagged_weights
 
 
@@ -221,7 +224,7 @@ class Trainer:
             progress.best_epoch = epoch
             progress.best_mean_class = val.report()["mean_class_accuracy"]
             if self.is_main:
-                save_model(model, self.model_config, self.directory.best)
+                save_model(model, self._calibrated(val), self.directory.best)
         figures = {"loss": val.loss(), "top1": progress.last_top1, "top5": val.accuracy(5), "videos": len(val.videos)}
         self._log(epoch, "val", figures)
         if (epoch == self.config.optim.epochs or progress.is_stopped) and run.val_views == run.views:
@@ -240,8 +243,28 @@ class Trainer:
 
         return score_videos(classifier, self.val_set, views, self.config.data, self.config.run.workers, show)
 
+    def _calibrated(self, val: Evaluation) -> ModelConfig:
+        """The model's configuration, with a temperature and a threshold fitted on the scores of the validation videos."""
+        return replace(self.model_config, scores=fit_scores(val.scores, val.labels, self.config.run.wanted_precision))
+
     def _final_test(self, result: Evaluation) -> FinalTest:
-        return FinalTest("last", self.config.run.views, len(result.videos), result.accuracy(), result.accuracy(5))
+        """The figures of the last model, which gets the temperature and the threshold that fit its scores."""
+        config = self._calibrated(result)
+        tempered = temper(result.scores, config.scores.temperature)
+        if self.is_main:
+            write_config(config, self.directory.last)
+            curves = {"as the network gives them": result.scores, f"at temperature {config.scores.temperature:.2f}": tempered}
+            bins = {name: reliability(scores, result.labels) for name, scores in curves.items()}
+            plots.reliability(bins, self.directory.path / "reliability.png")
+        return FinalTest(
+            model="last",
+            views=self.config.run.views,
+            videos=len(result.videos),
+            top1=result.accuracy(),
+            top5=result.accuracy(5),
+            calibration_error=calibration_error(result.scores, result.labels),
+            calibrated_error=calibration_error(tempered, result.labels),
+        )
 
     # ---- what is written and said
 

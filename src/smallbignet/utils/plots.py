@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -44,6 +45,27 @@ def curves(metrics: Sequence[dict], file: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
+    figure.savefig(file, dpi=120)
+
+
+def reliability(curves: Mapping[str, Sequence[Any]], file: Path) -> None:
+    """Plots accuracy over confidence, with a dot as large as the number of videos; on the diagonal, scores are what they say.
+
+    Args:
+        curves: for each name what `inference.calibration.reliability` returned.
+    """
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="tab:grey", linestyle=":")
+    for name, bins in curves.items():
+        confidences = [part.confidence for part in bins]
+        accuracies = [part.accuracy for part in bins]
+        most = max(part.videos for part in bins)
+        [line] = axes.plot(confidences, accuracies, alpha=0.6, label=name)
+        axes.scatter(confidences, accuracies, s=[10 + 90 * part.videos / most for part in bins], color=line.get_color())
+    axes.set(xlabel="best score", ylabel="share of right answers", xlim=(0, 1.02), ylim=(-0.02, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend()
     figure.savefig(file, dpi=120)
 
 

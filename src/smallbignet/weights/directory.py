@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from safetensors.torch import load_file, save_file
 
@@ -21,9 +21,9 @@ from smallbignet.data.transforms import InputSpec, check_size
 from smallbignet.errors import SmallBigError
 from smallbignet.models.network import VideoNetwork
 from smallbignet.models.zoo import build_model, check_clip_len, find_blocks, saved_stages, stages_to_save
-from smallbignet.utils.checks import Length, Must, check_fields, read_arguments
+from smallbignet.utils.checks import Length, Must, Range, check_fields, read_arguments
 from smallbignet.utils.console import note
-from smallbignet.utils.files import fresh_folder, install, writing
+from smallbignet.utils.files import fresh_folder, install, write_text, writing
 from smallbignet.weights.adapter import State
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -33,6 +33,27 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # co
 ClassName = Annotated[
     str, Must("a text without control characters", lambda name: bool(name.strip()) and not UNPRINTABLE.search(name))
 ]
+
+
+@dataclass(frozen=True)
+class ScoreSpec:
+    """How a video's scores are made, and when they are too low to answer.
+
+    Attributes:
+        kind: "softmax", where a video has one label, or "sigmoid", where it may have several.
+        temperature: that softens or sharpens a video's mean score over its views; see `inference.calibration.temper`.
+        thresholds: one score for all classes, or one for each; an answer below it is "unknown". None where it is empty.
+    """
+
+    kind: Literal["softmax", "sigmoid"] = "softmax"
+    temperature: Annotated[float, Range(ge=0.01, le=100)] = 1.0
+    thresholds: Annotated[list[Annotated[float, Range(ge=0, le=1)]], Length(0, 30_000)] = field(default_factory=list)
+
+    def threshold(self, label: int) -> float:
+        """Return the threshold of a class; 0 where there is none."""
+        if not self.thresholds:
+            return 0.0
+        return self.thresholds[label] if len(self.thresholds) > 1 else self.thresholds[0]
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,7 @@ class ModelConfig:
         input: frame sizes and normalisation.
         views: clips x crops of a test, such as "10x3".
         weights: where the weights came from: at least a "source".
+        scores: how scores are made.
     """
 
     network: Annotated[dict[str, Any], Length(1, 100)]
@@ -54,6 +76,7 @@ class ModelConfig:
     input: InputSpec = field(default_factory=InputSpec)
     views: ViewsText = "10x3"
     weights: Annotated[Mapping[str, str | float | bool | None], Length(0, 100)] = field(default_factory=dict)
+    scores: ScoreSpec = field(default_factory=ScoreSpec)
 
     def __post_init__(self) -> None:
         check_fields(self, "")
@@ -63,6 +86,9 @@ class ModelConfig:
             raise SmallBigError(f"network.num_classes must be {len(self.classes)}, the number of classes, not {given}")
         if repeated := [name for name, times in Counter(self.classes).items() if times > 1]:
             raise SmallBigError(f'classes must be different names, and "{repeated[0]}" is there twice')
+        if len(self.scores.thresholds) not in (0, 1, len(self.classes)):
+            given = len(self.scores.thresholds)
+            raise SmallBigError(f"scores.thresholds must be one number, or one for each of the classes, and there are {given}")
         try:
             find_blocks(network["name"], network.get("stages"))
         except SmallBigError as error:
@@ -124,6 +150,11 @@ def save_model(model: VideoNetwork, config: ModelConfig, directory: str | Path) 
         save_file(state, fresh / WEIGHTS, metadata={"format": "pt"})
         (fresh / CONFIG).write_text(config.to_json(), encoding="utf-8")
     install(fresh, Path(directory))
+
+
+def write_config(config: ModelConfig, directory: Path) -> None:
+    """Replaces the configuration of a model directory."""
+    write_text(directory / CONFIG, config.to_json())
 
 
 def local_directory(path: str | Path) -> Path | None:
