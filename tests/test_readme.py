@@ -14,6 +14,8 @@ from smallbignet import cli
 from smallbignet.arguments import parse_call
 from smallbignet.models.complexity import complexity
 from smallbignet.models.zoo import SLOWFAST, build_model, list_models
+from smallbignet.training import settings
+from smallbignet.training.auto import Facts
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("docs", "examples", "experiments", "src/smallbignet/recipes")
@@ -37,7 +39,9 @@ COMMANDS = sorted({found[1] for text in TEXTS.values() for line in code_lines(te
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_parse(command):
+def test_commands_parse(command, monkeypatch):
+    facts = Facts(["left", "right"], 48, 24, 24, 60, 256, gpu=False, cores=2, has_lite=False)
+    monkeypatch.setattr(settings, "find_facts", lambda data, device: facts)  # the recipe `auto` looks at the data
     verb, *words = shlex.split(command)
     function = getattr(import_module(f"smallbignet.commands.{verb}"), verb)
     parse_call(function, f"smallbig {verb}", cli.VERBS[verb], words)

@@ -14,7 +14,16 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from smallbignet.data.options import VideoOptions
 from smallbignet.errors import SmallBigError
-from smallbignet.training.settings import TrainConfig, add_settings, explain, load_recipe, read_settings, recipe_words
+from smallbignet.training.settings import (
+    AUTO,
+    TrainConfig,
+    add_settings,
+    auto_words,
+    explain,
+    load_recipe,
+    read_settings,
+    recipe_words,
+)
 from smallbignet.utils.console import console
 
 DATA = "data"  # the group of a function's `VideoOptions`, the same as in a recipe: --data.root
@@ -34,7 +43,7 @@ def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tu
     options = next((name for name, hint in hints.items() if _is_options(hint)), None)
     recipe = words[0] if settings and words and not words[0].startswith("-") else ""
     if recipe:
-        words = [*recipe_words(recipe), *words[1:]]
+        words = [*([] if recipe == AUTO else recipe_words(recipe)), *words[1:]]
         hints |= get_type_hints(TrainConfig)
     if options:
         words = spell_out(words, hints[options])
@@ -42,6 +51,8 @@ def parse_call(function: Callable, prog: str, verb: Any, words: list[str]) -> tu
     parser = make_parser(function, prog, verb)
     try:
         values = parser.instantiate(parser.parse_args(words))
+        if recipe == AUTO:
+            values = parser.instantiate(parser.parse_args([*auto_words(read_settings(values)), *words]))
         config = read_settings(values) if settings and values.config else None
     except (ArgumentError, argparse.ArgumentError, TypeError, ValueError) as error:
         what = explain(error, parser, hints)

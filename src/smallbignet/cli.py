@@ -30,7 +30,7 @@ VERBS = {
     "models": Verb("List the networks, with their parameters and GMACs", "smallbig models 'smallbig*' --clip 8x224"),
     "train": Verb(
         "Train a classifier on your videos",
-        "smallbig train small --data.train my_videos --run.dir runs/mine",
+        "smallbig train auto --data.train my_videos --run.dir runs/mine",
     ),
     "evaluate": Verb(
         "Test a model on labelled videos",

@@ -21,9 +21,12 @@ from smallbignet.data.split import DataSpec
 from smallbignet.data.transforms import AugmentSpec, InputSpec, check_size
 from smallbignet.errors import SmallBigError, did_you_mean
 from smallbignet.models.zoo import DropRate, Width, check_clip_len, find_blocks, saved_stages, stages_to_save
+from smallbignet.training.auto import choose, to_recipe
+from smallbignet.training.facts import find_facts
 from smallbignet.utils.checks import NON_EMPTY, Must, Range, Seed, WorkersOrAll, check_fields, described, read_as
 from smallbignet.utils.console import note
 
+AUTO = "auto"  # in place of a recipe's name
 MOST_BYTES = 2**15  # of a recipe; reading one of a megabyte takes minutes
 MOST_LEVELS = 20  # of nesting in a recipe
 OPENING = (yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken, yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)
@@ -192,7 +195,10 @@ class TrainConfig:
 def add_settings(parser: ArgumentParser) -> None:
     """Adds all settings to a parser: --config RECIPE.yaml and --section.key value."""
     parser.add_argument("--base", help=SUPPRESS)  # a key of recipes, which `recipe_words` has already followed
-    recipes = f"the recipe, which is named first: a YAML file, or a shipped recipe ({', '.join(shipped_recipes())})"
+    shipped = ", ".join(shipped_recipes())
+    recipes = (
+        f"the recipe, which is named first: auto, which is chosen for your videos; a YAML file; or a shipped one ({shipped})"
+    )
     parser.add_argument("--config", action="config", metavar="RECIPE", help=recipes)
     parser.add_class_arguments(TrainConfig, None)
 
@@ -206,7 +212,7 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """The settings of a recipe, some of them changed.
 
     Args:
-        recipe: name of a shipped recipe, or path of a YAML file.
+        recipe: name of a shipped recipe, path of a YAML file, or "auto", which is chosen for the videos of `data.train`.
         overrides: words as on the command line: "--optim.lr", "0.01", ...
 
     Raises:
@@ -214,9 +220,11 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """
     parser = ArgumentParser(exit_on_error=False)
     add_settings(parser)
-    words = [*recipe_words(recipe), *overrides]
+    before = [] if recipe == AUTO else recipe_words(recipe)
     try:
-        return read_settings(parser.instantiate(parser.parse_args(words)))
+        if recipe == AUTO:
+            before = auto_words(read_settings(parser.instantiate(parser.parse_args(list(overrides)))))
+        return read_settings(parser.instantiate(parser.parse_args([*before, *overrides])))
     except (ArgumentError, TypeError, ValueError) as error:
         raise SmallBigError(explain(error, parser, get_type_hints(TrainConfig)), recipe) from error
     except SmallBigError as error:
@@ -273,6 +281,14 @@ def recipe_words(recipe: str) -> list[str]:
         except SmallBigError as error:
             raise SmallBigError(error.what if error.what.startswith("base") else f"base: {error}", path) from error
     return words
+
+
+def auto_words(config: TrainConfig) -> list[str]:
+    """The words for the recipe that is chosen for the videos and the device of some settings; prints the recipe."""
+    facts = find_facts(config.data, config.run.device)
+    text = to_recipe(facts, choose(facts))
+    note(text.rstrip())
+    return ["--config", text]
 
 
 def _stages_saved_before(path: Path, content: dict[str, Any]) -> list[str]:

@@ -21,6 +21,16 @@ def note(line: str) -> None:
         console.print(line)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Prints nothing on standard error while work goes on whose messages appear elsewhere."""
+    console.quiet = True
+    try:
+        yield
+    finally:
+        console.quiet = False
+
+
 class Rate(ProgressColumn):
     """Units per second."""
 
