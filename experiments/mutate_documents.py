@@ -50,7 +50,7 @@ WRONG: dict[type, list[Any]] = {  # values that no field of a type allows
     int: [8.5, *NUMBERS],
     float: [1e30, True, *NUMBERS],
     str: [{}, {"a": "x"}, [], ["x"], [[]], "\x00"],
-    list: [8, True, "x", {}, {"a": 8}, [{}], [[[8]]], [nan], ["\x00"], [8] * 2_000],
+    list: [8, True, "x", {}, {"a": 8}, [{}], [[[8]]], [nan], ["\x00"], ["x"] * 2_000],
     dict: [8, True, "x", [], [8], None, nan],
     type(None): [{"a": 8}, [{}], [[[8]]], "\x00"],
 }
