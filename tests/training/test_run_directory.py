@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from smallbignet import SmallBigError
+from smallbignet.training.confusion import Confused
 from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory, Totals, TrainReport
 
 
@@ -47,6 +48,7 @@ def test_the_progress_saved_by_an_earlier_version_is_loaded():
     assert progress == Progress(1, 2, Totals(8.5, 3.0, 6.0), 0.75, 1, 0.25, None, 6, {"a.mp4": "empty"}, {}, 1.5)
     progress.load_state_dict(state | {"test": figures})
     assert progress.test == FinalTest("last", "1x1", 6, 0.5, 1.0)
+    progress.best_confused = [Confused("a", "b", 2, 3)]
     again = Progress()
     again.load_state_dict(progress.state_dict())
     assert again == progress

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,12 @@ from smallbignet.commands.evaluate import evaluate
 from smallbignet.commands.train import show, train
 from smallbignet.inference.calibration import calibration_error
 from smallbignet.training import distributed
+from smallbignet.training.confusion import Confused
 from smallbignet.training.distributed import make_accelerator
 from smallbignet.training.learner import Learner
+from smallbignet.training.run_directory import RunDirectory
 from smallbignet.training.trainer import Trainer
+from smallbignet.utils.statistics import videos_for
 
 
 def test_a_run_leaves_models_metrics_and_curves(run, clips):
@@ -71,6 +75,29 @@ def test_the_rate_that_was_used_is_logged(tiny):
         train(config)
         lines = [json.loads(line) for line in (Path(config.run.dir) / "metrics.jsonl").read_text().splitlines()]
         assert [line["lr"] for line in lines if line["split"] == "train"] == pytest.approx(expected)
+
+
+def test_the_summary_says_how_far_its_figures_can_be_trusted(run):
+    """The interval is what R's binom.wilson gives for 3 of 12."""
+    report = replace(RunDirectory(run).report(), best_top1=0.25, val_videos=12, best_train_top1=0.75, guessing=0.2)
+    report = replace(report, best_confused=[Confused("run", "walk", 2, 3), Confused("walk", "sit", 1, 3)])
+    names, values = ([str(cell) for cell in column.cells] for column in show(report).columns)
+    rows = dict(zip(names, values, strict=True))
+    assert names[0] == "best mean class accuracy"
+    assert rows["95 % interval of the best top-1"].startswith("8.9 to 53.2 %, from 12 validation videos; ")
+    more = videos_for(0.25, 0.05) - 12
+    assert rows["95 % interval of the best top-1"].endswith(f"; {more} more would narrow it to 5 points on either side")
+    assert rows["top-1 in training"].startswith("75.00 %, 50 points above validation: it knows its training videos by heart")
+    assert rows["confused most"] == '"run" taken for "walk" (2 of 3); "walk" taken for "sit" (1 of 3)'
+    assert "no better than guessing" in rows["best model"]
+
+
+def test_the_summarys_figures_are_those_of_the_best_epoch(run):
+    report = RunDirectory(run).report()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    [train_line] = [line for line in lines if (line["split"], line["epoch"]) == ("train", report.best_epoch)]
+    assert report.best_train_top1 == train_line["top1"]
+    assert sum(pair.videos for pair in report.best_confused) <= round((1 - report.best_top1) * report.val_videos)
 
 
 def final_weights(directory: Path) -> dict[str, torch.Tensor]:

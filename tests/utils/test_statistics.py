@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from smallbignet.utils.statistics import mcnemar, wilson_interval
+from smallbignet.utils.statistics import mcnemar, videos_for, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,9 @@ def test_mcnemars_test_of_many_videos():
     one = np.arange(20_000) % 2 == 0
     assert mcnemar(one, ~one) == 1
     assert mcnemar(np.ones(20_000, bool), np.zeros(20_000, bool)) == 0
+
+
+@pytest.mark.parametrize(("right", "expected"), [(0.5, 381), (1.0, 35)])
+def test_the_videos_that_narrow_an_interval(right, expected):
+    """Wilson's formula solved by hand for z = 1.96: z^2 (1 / (4 * 0.05^2) - 1) at 0.5, and z^2 (1 / (2 * 0.05) - 1) at 1."""
+    assert videos_for(right, 0.05) == expected

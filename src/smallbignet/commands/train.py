@@ -11,7 +11,11 @@ from smallbignet.training.run_directory import TrainReport
 from smallbignet.training.settings import TrainConfig
 from smallbignet.training.trainer import Trainer
 from smallbignet.utils.checks import Folder, read_as
+from smallbignet.utils.statistics import videos_for
 from smallbignet.weights.load import load_config
+
+MARGIN = 0.05  # a difference in accuracy that people care about
+LARGE_GAP = 0.2  # of the accuracy in training over that in validation
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> TrainReport:
@@ -57,12 +61,32 @@ def show(report: TrainReport) -> Table:
         "model": f"{report.directory}/best",
         "curves": f"{report.directory}/curves.png",
     }
+    low, high = report.best_interval
+    needed = videos_for(report.best_top1, MARGIN)
+    interval = f"{100 * low:.1f} to {100 * high:.1f} %, from {report.val_videos} validation videos"
+    if needed > report.val_videos:
+        interval += f"; {needed - report.val_videos} more would narrow it to {100 * MARGIN:.0f} points on either side"
+    rows["95 % interval of the best top-1"] = interval
+    if report.best_train_top1 is not None:
+        gap = 100 * (report.best_train_top1 - report.best_top1)
+        rows["top-1 in training"] = f"{100 * report.best_train_top1:.2f} %, {abs(gap):.0f} points {_gap(gap)}"
+    if report.best_confused:
+        rows["confused most"] = "; ".join(map(str, report.best_confused))
     if report.is_guessing:
         guess = f"it may be no better than guessing: the most frequent class alone gives {100 * report.guessing:.2f} %"
-        rows["best model"] = f"{guess}; use more clips, more epochs, or trained weights (recipe finetune)"
+        rows["best model"] = f"{guess}; use more clips, more epochs, or trained weights (recipe auto)"
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _gap(points: float) -> str:
+    """What a difference between the top-1 in training and in validation means, in words."""
+    if points < 0:
+        return "below validation: training clips are cut and changed at random"
+    if points < 100 * LARGE_GAP:
+        return "above validation"
+    return "above validation: it knows its training videos by heart; more videos help, or model.freeze, or augment.randaugment"
 
 
 def _percent(share: float | None) -> str:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from smallbignet.data.annotations import Annotations, to_csv
 from smallbignet.errors import SmallBigError
+from smallbignet.training.confusion import Confused
 from smallbignet.training.settings import TrainConfig, load_recipe
 from smallbignet.utils import plots
 from smallbignet.utils.files import recovered, write_text, writing
@@ -88,6 +89,8 @@ class Progress:
         best_top1: top-1 of the best validation, 0 to 1; negative before the first.
         best_epoch: the epoch of `best_top1`, counted from 1.
         best_mean_class: mean accuracy of the classes in that validation, 0 to 1; None before the first.
+        best_train_top1: top-1 on the training clips in that epoch, 0 to 1; None before the first, and under mixup or CutMix.
+        best_confused: the classes that are confused most in that validation.
         last_top1: top-1 of the last validation, 0 to 1; negative before the first.
         best_loss: lowest validation loss so far.
         better_epoch: the last epoch whose validation was better than all before in top-1 or in loss.
@@ -114,6 +117,8 @@ class Progress:
     tracker_ids: dict[str, str] = field(default_factory=dict)
     rate: float = 0.0
     best_mean_class: float | None = None
+    best_train_top1: float | None = None
+    best_confused: list[Confused] = field(default_factory=list)
     best_loss: float = math.inf
     better_epoch: int = 0
     is_stopped: bool = False
@@ -131,6 +136,7 @@ class Progress:
             state["totals"] = asdict(Totals(*state["totals"]))
         state["totals"] = Totals(**state["totals"])
         state["test"] = FinalTest(**state["test"]) if state["test"] else None
+        state["best_confused"] = [Confused(**pair) for pair in state.get("best_confused", [])]
         self.__dict__.update(state)
 
 
@@ -152,6 +158,9 @@ class TrainReport:
         unreadable: why each unreadable training or validation video could not be read, by path.
         guessing: share of the most frequent class among the validation videos; 0 in a report of version 0.1.0.
         best_mean_class: mean accuracy of the classes in the validation of `best_top1`, 0 to 1; None in a report of 0.1.0.
+        best_train_top1: top-1 on the augmented training clips in that epoch, 0 to 1; None where it is not known, as under
+            mixup and CutMix.
+        best_confused: the classes that are confused most in that validation, the worst first.
         is_stopped: whether the run ended early, after `optim.patience` epochs without a better validation.
     """
 
@@ -168,7 +177,14 @@ class TrainReport:
     unreadable: dict[str, str]
     guessing: float = 0.0
     best_mean_class: float | None = None
+    best_train_top1: float | None = None
+    best_confused: list[Confused] = field(default_factory=list)
     is_stopped: bool = False
+
+    @property
+    def best_interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the best top-1, by the number of validation videos."""
+        return wilson_interval(self.best_top1, self.val_videos)
 
     @property
     def is_guessing(self) -> bool:
@@ -176,7 +192,7 @@ class TrainReport:
 
         So it is if that share isn't below the 95 % confidence interval of the best top-1.
         """
-        return self.guessing >= wilson_interval(self.best_top1, self.val_videos)[0]
+        return self.guessing >= self.best_interval[0]
 
 
 class RunDirectory:
@@ -229,6 +245,7 @@ class RunDirectory:
         try:
             values = json.loads(self.report_file.read_text(encoding="utf-8"))
             values["test"] = FinalTest(**values["test"])
+            values["best_confused"] = [Confused(**pair) for pair in values.get("best_confused", [])]
             return TrainReport(**{field.name: values[field.name] for field in fields(TrainReport) if field.name in values})
         except FileNotFoundError as error:
             what = "this folder holds no finished training run: it has no report.json"

@@ -23,6 +23,7 @@ from smallbignet.inference.calibration import calibration_error, fit_scores, rel
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos
 from smallbignet.training.batches import TrainBatches
+from smallbignet.training.confusion import most_confused
 from smallbignet.training.distributed import make_accelerator
 from smallbignet.training.learner import Learner, build_network
 from smallbignet.training.loss import balanced_weights
@@ -223,6 +224,9 @@ class Trainer:
             progress.best_top1 = progress.last_top1
             progress.best_epoch = epoch
             progress.best_mean_class = val.report()["mean_class_accuracy"]
+            mixes = self.config.augment.mixup or self.config.augment.cutmix
+            progress.best_train_top1 = None if mixes else progress.totals.correct / progress.totals.clips
+            progress.best_confused = most_confused(val.confusion(), val.classes)
             if self.is_main:
                 save_model(model, self._calibrated(val), self.directory.best)
         figures = {"loss": val.loss(), "top1": progress.last_top1, "top5": val.accuracy(5), "videos": len(val.videos)}
@@ -309,5 +313,7 @@ class Trainer:
             unreadable=progress.unreadable | progress.val_unreadable,
             guessing=float(np.bincount(self.val_set.labels).max() / len(self.val_set)),
             best_mean_class=progress.best_mean_class,
+            best_train_top1=progress.best_train_top1,
+            best_confused=progress.best_confused,
             is_stopped=progress.is_stopped,
         )

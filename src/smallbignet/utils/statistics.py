@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -25,6 +26,17 @@ def wilson_interval(right: float, count: int) -> tuple[float, float]:
     half = Z * math.sqrt(right * (1 - right) / count + Z**2 / (4 * count**2))
     whole = 1 + Z**2 / count
     return max((middle - half) / whole, 0.0), min((middle + half) / whole, 1.0)
+
+
+def videos_for(right: float, half_width: float) -> int:
+    """Return the number of videos from which on Wilson's interval of a share reaches at most this far to both sides.
+
+    Args:
+        right: the share that is expected, from 0 to 1.
+        half_width: half of the interval's length, above 0 and below 0.5.
+    """
+    widths = (wilson_interval(right, count) for count in itertools.count(1))
+    return next(count for count, (low, high) in enumerate(widths, 1) if high - low <= 2 * half_width)
 
 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
