@@ -161,7 +161,9 @@ def test_a_file_is_never_on_both_sides(tmp_path, capsys, second):
     train, val = read_split(DataSpec(str(tmp_path / "data/train.csv"), str(tmp_path / "data/val.csv")))
     assert (names(train), len(val)) == (["b.mp4"], 2)
     err = capsys.readouterr().err
-    assert "left 1 videos out of training" in err and "a.mp4" in err and err.count("\n") == 1
+    [left_out, without_videos] = err.splitlines()
+    assert "left 1 videos out of training" in left_out and "a.mp4" in left_out
+    assert 'no video to train on, so every answer for them will be wrong: "x"' in without_videos
 
 
 @pytest.mark.parametrize("spelling", ["{}", "./{}", "link_{}"])
@@ -221,3 +223,44 @@ def test_more_than_ten_to_one_is_a_warning(capfd, videos, expected):
     note_imbalance(Annotations(np.array([f"{i}.mp4" for i in range(len(labels))]), labels, ["a", "b", "empty", "c"]))
     said = capfd.readouterr().err
     assert (expected in said) if expected else not said
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "expected"),
+    [
+        (
+            ["train/a/1.mp4", "train/b/2.mp4", "train/c/3.mp4", "val/c/4.mp4"],
+            {},
+            '2 of 3 classes have no video to validate on, so nothing will be known of how well they are recognised: "a", "b"',
+        ),
+        (["a/1.mp4", *(f"b/{i}.mp4" for i in range(5))], {"val_fraction": 0.4}, "no video to validate on"),
+        (["train/a/1.mp4", "val/a/2.mp4"], {}, ""),
+    ],
+)
+def test_classes_that_one_part_lacks_are_named(tmp_path, capfd, files, settings, expected):
+    read_split(DataSpec(make_folders(tmp_path, *files), **settings))
+    said = capfd.readouterr().err
+    assert (expected in said) if expected else not said
+
+
+def test_a_class_that_only_the_held_out_rows_have_is_named(tmp_path, capfd):
+    make_folders(tmp_path, "1.mp4", "2.mp4", "3.mp4")
+    (tmp_path / "list.csv").write_text("path,label,fold\n1.mp4,a,0\n2.mp4,b,0\n3.mp4,c,1\n")
+    read_split(DataSpec(str(tmp_path / "list.csv"), val_select="fold=1"))
+    said = capfd.readouterr().err
+    assert '1 of 3 classes have no video to train on, so every answer for them will be wrong: "c"' in said
+
+
+def test_one_clip_a_class_is_too_few_to_hold_some_out(tmp_path):
+    root = make_folders(tmp_path, "a/1.mp4", "b/2.mp4", "c/3.mp4")
+    with pytest.raises(SmallBigError, match="the largest class has 1 videos, too few to hold some out") as caught:
+        read_split(DataSpec(root))
+    assert caught.value.where == "data.val_fraction 0.2"
+
+
+def test_an_empty_class_folder_is_named_and_is_no_class(tmp_path, capfd):
+    root = make_folders(tmp_path, *(f"{label}/{i}.mp4" for label in "ab" for i in range(5)))
+    (tmp_path / "empty").mkdir()
+    train, _ = read_split(DataSpec(root))
+    assert train.classes == ["a", "b"]
+    assert "1 folders hold no videos and are no classes: empty (no files)" in capfd.readouterr().err

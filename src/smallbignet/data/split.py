@@ -54,9 +54,17 @@ class DataSpec(DataSource):
 def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:
     """Reads the videos to train on and those to validate on, with the same classes. No file is in both.
 
+    Classes that one part has and the other lacks are named on standard error.
+
     Raises:
         SmallBigError: there is nothing to read, or a part is empty.
     """
+    train, val = _read_parts(spec)
+    _note_lacking(train, val, spec.train)
+    return train, val
+
+
+def _read_parts(spec: DataSpec) -> tuple[Annotations, Annotations]:
     if not spec.train:
         raise SmallBigError("which videos? give a folder with a folder per class, a .csv file or a list", "--data.train")
     everything = read_part(spec.train, "train", spec)
@@ -98,6 +106,19 @@ def _check_first_class(annotations: Annotations, where: str) -> None:
     if annotations.indexed and highest > 1 and used.tolist() == list(range(1, highest + 1)):
         what = f"the class indices count from 1 to {highest}, and the first class has the index 0"
         raise SmallBigError(f"{what}; name the classes in a file that is numbered from 1, with --data.classes", where)
+
+
+def _note_lacking(train: Annotations, val: Annotations, where: str) -> None:
+    """Names the classes that are trained but never validated, and those that are validated but never trained."""
+    trained, validated = np.unique(train.labels), np.unique(val.labels)
+    never_trained, never_validated = np.setdiff1d(validated, trained), np.setdiff1d(trained, validated)
+    for lacking, what in (
+        (never_trained, "no video to train on, so every answer for them will be wrong"),
+        (never_validated, "no video to validate on, so nothing will be known of how well they are recognised"),
+    ):
+        if len(lacking):
+            some = ", ".join(f'"{train.classes[label]}"' for label in lacking[:3]) + (", ..." if len(lacking) > 3 else "")
+            note(f"warning: {where}: {len(lacking)} of {len(train.classes)} classes have {what}: {some}")
 
 
 def note_imbalance(train: Annotations) -> None:
