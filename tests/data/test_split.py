@@ -253,7 +253,7 @@ def test_a_class_that_only_the_held_out_rows_have_is_named(tmp_path, capfd):
 
 def test_one_clip_a_class_is_too_few_to_hold_some_out(tmp_path):
     root = make_folders(tmp_path, "a/1.mp4", "b/2.mp4", "c/3.mp4")
-    with pytest.raises(SmallBigError, match="the largest class has 1 videos, too few to hold some out") as caught:
+    with pytest.raises(SmallBigError, match="leaves no video to validate on, because each class has one video") as caught:
         read_split(DataSpec(root))
     assert caught.value.where == "data.val_fraction 0.2"
 

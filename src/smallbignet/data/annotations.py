@@ -163,7 +163,8 @@ def split(annotations: Annotations, fraction: float, seed: int, group_column: st
     held = _draw_groups(annotations, fraction, rng, group_column) if group_column else _draw_rows(annotations, fraction, rng)
     largest = np.bincount(annotations.labels).max()
     if 0 < fraction < 1 and not group_column and not held.any():
-        what = f"the largest class has {largest} videos, too few to hold some out; add videos, or hold out a larger share"
+        counted = f"the largest class has {largest} videos" if largest > 1 else "each class has one video"
+        what = f"this split leaves no video to validate on, because {counted}; add videos, or hold out a larger share"
         raise SmallBigError(what, f"data.val_fraction {fraction}")
     if not 0 < fraction < 1 or not held.any() or held.all():
         what = "this split leaves no video to train or to validate on; change it, or name the videos to validate on in data.val"
