@@ -37,6 +37,10 @@ VERBS = {
         "smallbig evaluate runs/mine runs/mine/val.csv --report out",
     ),
     "predict": Verb("Classify video files", "smallbig predict runs/mine clip.mp4 --top 3"),
+    "timeline": Verb(
+        "Say what happens when in videos of any length",
+        "smallbig timeline runs/mine film.mp4 --out film.csv --threshold 0.6 --shortest 1",
+    ),
     "ensemble": Verb(
         "Average the scores of several models for the same videos",
         "smallbig ensemble r50.npz r101.npz --weights 1,1",

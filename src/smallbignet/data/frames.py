@@ -22,6 +22,7 @@ from smallbignet.errors import SmallBigError, VideoError
 USUAL_FRAME = re.compile(
     r"(?P<series>(?:(?:img|image|frame)[-_ ]?)?)(?P<number>[0-9]+)\.(?:bmp|jp2|jpe?g|png|ppm|tiff?|webp)", re.IGNORECASE
 )
+USUAL_RATE = 25.0  # frames per second, where a video has no rate
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Video(ABC):
         These are the file's own time stamps where they can be trusted (MP4, MOV, Matroska, WebM). In other files, frames follow
         at the mean rate, and where that is unknown, as in a folder of frames, at 25 per second.
         """
-        return np.arange(self.num_frames) / (self.fps or 25.0)
+        return np.arange(self.num_frames) / (self.fps or USUAL_RATE)
 
     def frames(self, indices: Sequence[int]) -> Tensor:
         """Reads frames by number, in the order asked; a number may be asked for more than once.

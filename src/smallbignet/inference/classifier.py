@@ -155,15 +155,26 @@ class VideoClassifier:
         """
         if not self.is_ready:
             raise SmallBigError("int8 needs `calibrate` on some videos first")
-        chunks = []
-        for chunk in clips.split(VIEWS_AT_ONCE):
-            images = to_input(chunk.to(self.device, non_blocking=True), self.config.input)
-            chunks.append(self.network(images).softmax(1).cpu())
-        scores = torch.cat(chunks)
+        scores = torch.cat([self.network(images).softmax(1).cpu() for images in self.inputs(clips)])
         if not scores.isfinite().all():
             what = "the network returns NaN instead of scores: its weights are damaged, or too large for this precision"
             raise WorkError(what, self.precision)
         return scores
+
+    def inputs(self, clips: Tensor) -> Iterator[Tensor]:
+        """What the network gets of clips, uint8 NTHWC: float32 NCTHW on its device, a few clips at a time."""
+        for chunk in clips.split(VIEWS_AT_ONCE):
+            yield to_input(chunk.to(self.device, non_blocking=True), self.config.input)
+
+    def average(self, scores: Tensor) -> Tensor:
+        """Averages over views, at the model's temperature: (N, views, num_classes) -> (N, num_classes), on the CPU."""
+        return torch.from_numpy(temper(scores.mean(1).numpy(), self.config.scores.temperature))
+
+    def check_thresholds(self) -> None:
+        """Raises a SmallBigError where the model has no thresholds below which an answer is unknown."""
+        if not self.config.scores.thresholds:
+            what = "this model has no thresholds; `smallbig train` fits them on the validation videos"
+            raise SmallBigError(what, "scores.thresholds in config.json")
 
     def score_videos(self, batches: Iterable[Sequence[VideoClips | Unreadable]]) -> Iterator[VideoScores | Unreadable]:
         """Scores videos as they are read: one result for each video, in the order in which they come.
@@ -182,9 +193,7 @@ class VideoClassifier:
                     continue
                 parts.append(next(scores))
                 if item.is_last:
-                    mean = torch.cat(parts).mean(0, keepdim=True)
-                    tempered = temper(mean.numpy(), self.config.scores.temperature)
-                    yield VideoScores(item.path, torch.from_numpy(tempered[0]))
+                    yield VideoScores(item.path, self.average(torch.cat(parts)[None])[0])
                     parts = []
 
     def predict(
@@ -221,9 +230,8 @@ class VideoClassifier:
     ) -> Iterator[Answer]:
         """What `predict` returns or raises for each video, while the next views are read."""
         read_as(Top, top, "top")
-        if unknown and not self.config.scores.thresholds:
-            what = "this model has no thresholds; `smallbig train` fits them on the validation videos"
-            raise SmallBigError(what, "scores.thresholds in config.json")
+        if unknown:
+            self.check_thresholds()
         items = self.reader(views, options).read_all(map(str, paths))
         for result in self.score_videos([item] for item in ahead(items)):
             if isinstance(result, Unreadable):

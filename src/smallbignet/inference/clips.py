@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smallbignet.data.frames import Unreadable, Video
+from smallbignet.data.frames import USUAL_RATE, Unreadable, Video
 from smallbignet.data.options import VideoOptions
-from smallbignet.data.sampling import ClipSpec, Views, find_places, sample_test_clips
+from smallbignet.data.sampling import ClipSpec, Places, Views, find_places, sample_test_clips
 from smallbignet.data.transforms import InputSpec, view_crops
 from smallbignet.errors import VideoError
 
 CLIPS_AT_ONCE = 16  # of one video, decoded and in memory together
+UNIFORM_WINDOW = 2.0  # seconds: a uniform clip covers a whole video, so it has no length of its own
 T = TypeVar("T")
 
 
@@ -43,6 +44,38 @@ class VideoClips:
     def pin_memory(self) -> VideoClips:
         """The same in memory that a GPU copies from while it computes. PyTorch's loader calls this."""
         return replace(self, clips=self.clips.pin_memory())
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a video that is scored as a video of its length would be.
+
+    Attributes:
+        first_frame, last_frame: the numbers of its first and its last frame, from 0.
+        start, end: seconds from the video's first frame to the window's first frame, and to the end of its last frame.
+    """
+
+    first_frame: int
+    last_frame: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class WindowClips(VideoClips):
+    """The views of some windows of one video, those of one window after the other.
+
+    Attributes:
+        windows: the windows, in their order.
+        number: that of the first of them, from 0.
+        num_windows: number of windows in the whole video.
+        fps: mean frames per second of the video; 25 where it has no rate.
+    """
+
+    windows: list[Window]
+    number: int
+    num_windows: int
+    fps: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +110,44 @@ class ClipReader:
         except VideoError as error:
             yield Unreadable(path, error.what)
 
+    def read_windows(self, path: str, window: float = 0.0, stride: float = 0.0) -> Iterator[WindowClips | Unreadable]:
+        """Reads windows that cover one video without gaps, with at most `CLIPS_AT_ONCE` clips in memory.
+
+        The windows start evenly from the first frame to the last possible one. A video that is shorter than a window is one
+        window. The clips of a window are those of a video of its length, so they are what `read` returns where it takes as many
+        clips as there are windows.
+
+        Args:
+            window: seconds of a window; 0 for as long as a dense clip of the model, or `UNIFORM_WINDOW` for uniform clips.
+            stride: seconds from one window to the next, at most, and never more than a window; 0 for half a window.
+        """
+        try:
+            with self.options.open(path) as video:
+                places = find_places(video, self.clip, self.options)
+                edges = frame_edges(video)
+                seconds = edges[-1] / places.count
+                span = _window_span(places, seconds, window)
+                step = min(max(round(stride / seconds), 1), span) if stride else max(span // 2, 1)
+                starts = place_windows(places.count, span, step)
+                clips = sample_test_clips(span, places.spec, self.views.num_clips)
+                windows = _find_windows(places, starts, span, edges)
+                at_once = max(CLIPS_AT_ONCE // self.views.num_clips, 1)
+                for first in range(0, len(windows), at_once):
+                    stop = first + at_once
+                    indices = places.frames(starts[first:stop, None, None] + clips).reshape(-1, self.clip.clip_len)
+                    views = read_views(video, indices, self.input_spec, self.views)
+                    yield WindowClips(
+                        path=path,
+                        clips=views,
+                        is_last=stop >= len(windows),
+                        windows=windows[first:stop],
+                        number=first,
+                        num_windows=len(windows),
+                        fps=video.fps or USUAL_RATE,
+                    )
+        except VideoError as error:
+            yield Unreadable(path, error.what)
+
     def read_all(self, paths: Iterable[str]) -> Iterator[VideoClips | Unreadable]:
         """Reads videos one after the other."""
         return chain.from_iterable(map(self.read, paths))
@@ -90,6 +161,40 @@ def covering_views(num_frames: int, clip: ClipSpec, views: Views) -> Views:
     """The given views, with as many clips more as dense clips need to leave no gap in a long video."""
     gapless = -(-num_frames // clip.span) if clip.sampling == "dense" else 1
     return Views(max(views.num_clips, gapless), views.num_crops)
+
+
+def place_windows(count: int, span: int, stride: int) -> np.ndarray:
+    """Returns the first places of windows of `span` of `count` places: evenly spaced, and at most `stride` apart."""
+    last = count - span
+    steps = -(-last // stride)
+    return np.arange(steps + 1) * last // max(steps, 1)
+
+
+def frame_edges(video: Video) -> np.ndarray:
+    """Returns when each frame begins, and when the last one ends, in seconds from the first: (num_frames + 1,) float64.
+
+    The last frame is shown as long as the others are on average.
+    """
+    times = video.times
+    mean = times[-1] / (len(times) - 1) if len(times) > 1 else 1 / (video.fps or USUAL_RATE)
+    return np.append(times, times[-1] + mean)
+
+
+def _window_span(places: Places, seconds: float, window: float) -> int:
+    """The places in a window of some seconds, which are `seconds` apart."""
+    is_own = places.spec.sampling == "dense" and not window
+    span = places.spec.span if is_own else max(round((window or UNIFORM_WINDOW) / seconds), 1)
+    return min(span, places.count)
+
+
+def _find_windows(places: Places, starts: np.ndarray, span: int, edges: np.ndarray) -> list[Window]:
+    """The windows from some places on. Together they have every frame, also where some lie between two places."""
+    firsts = places.frames(starts)
+    firsts[0] = 0
+    ends = places.frames(starts + span)
+    ends[-1] = len(edges) - 1
+    ends = np.maximum(ends, firsts + 1)  # a frame that is shown throughout several windows is in each
+    return [Window(int(a), int(b) - 1, float(edges[a]), float(edges[b])) for a, b in zip(firsts, ends, strict=True)]
 
 
 def read_views(video: Video, indices: np.ndarray, input_spec: InputSpec, views: Views) -> Tensor:

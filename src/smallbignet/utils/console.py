@@ -76,6 +76,11 @@ class Bar:
         )
         self.task = self.live.add_task(title, total=total, completed=done, note="")
 
+    def extend(self, count: int) -> None:
+        """Adds `count` units of work that were not known before."""
+        self.total += count
+        self.live.update(self.task, total=self.total)
+
     def advance(self, count: int = 1, note: str = "") -> None:
         """Counts another `count` units as done; `note` is shown after the bar."""
         self.done += count
