@@ -20,8 +20,7 @@ MODULES_OF = {
 }  # where a module isn't called as its package
 COMES_ALONG = {"triton"}  # with torch, on the systems that have it; imported only where torch has found it
 USED_BY_OTHERS = {
-    "jinja2",  # by huggingface_hub, for the template of a model card
-    "tensorboard",  # by torch.utils.tensorboard, these by Accelerate, for the trackers of a training run
+    "tensorboard",  # by torch.utils.tensorboard; these by Accelerate, for the trackers of a training run
     "wandb",
     "mlflow",
 }

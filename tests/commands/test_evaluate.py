@@ -85,6 +85,8 @@ def test_two_models_on_the_same_videos(result, run, clips, tmp_path, capsys):
 
 def test_files(result):
     evaluation, folder = result
+    page = (folder / "r" / "index.html").read_text()
+    assert page.count("<video") == page.count("data:video/mp4") > 0
     with np.load(folder / "s.npz", allow_pickle=False) as kept:
         assert kept["videos"].tolist() == evaluation.videos.tolist()
         np.testing.assert_array_equal(kept["scores"], evaluation.scores)

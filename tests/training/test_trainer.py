@@ -45,6 +45,7 @@ def test_a_run_leaves_models_metrics_and_curves(run, clips):
         scores = load_config(run / part).scores
         assert scores.temperature != 1 and scores.thresholds == [1.0]
     assert (run / "reliability.png").read_bytes().startswith(b"\x89PNG")
+    assert '<h2 id="training">' in (run / "index.html").read_text()
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     config = load_config(run)
     assert config.classes == ["colour", "growing", "horizontal", "still", "turning", "vertical"]

@@ -14,9 +14,11 @@ from smallbignet.data.source import read_part
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos, write_report
 from smallbignet.inference.scores import ScoresFile, compare, load_scores, save_scores
+from smallbignet.report.evaluation import write_evaluation_page
 from smallbignet.utils.checks import FolderOrNone, WorkersOrAll, checked
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.memory import keep_memory
+from smallbignet.weights.load import load_config
 
 SIGNIFICANT = 0.05
 
@@ -46,7 +48,8 @@ def evaluate(
         select: rows of a .csv file to test on, such as "fold=3".
         source: how the data set is read.
         scores: file (.npz) to keep the videos' softmax scores in.
-        report: folder for the confusion matrix (.png, .csv), the classes (.csv) and all figures (.json).
+        report: folder for a page with all figures and excerpts of videos (index.html), the confusion matrix (.png, .csv),
+            the classes (.csv) and the figures (.json).
         workers: processes that decode; -1 takes all cores but one.
         device: cpu, cuda, ...; a GPU where there is one if not given.
         precision: fp32; bf16, faster where the device supports it; int8, fastest on a CPU, after measuring value ranges on up
@@ -77,6 +80,7 @@ def evaluate(
             save_scores(result, scores)
         if report:
             write_report(result, Path(report))
+            write_evaluation_page(Path(report) / "index.html", result, load_config(model), model, source)
     return result
 
 

@@ -59,7 +59,7 @@ def show(report: TrainReport) -> Table:
         "videos": f"{report.train_videos} to train, {report.val_videos} to validate, {len(report.unreadable)} unreadable",
         "training": f"{report.seconds:.0f} s, {report.clips_per_second:.1f} clips/s",
         "model": f"{report.directory}/best",
-        "curves": f"{report.directory}/curves.png",
+        "page": f"{report.directory}/index.html",
     }
     low, high = report.best_interval
     needed = videos_for(report.best_top1, MARGIN)

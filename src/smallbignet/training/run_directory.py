@@ -7,6 +7,8 @@ best/ last/         model directories
 state/              what the run is resumed from
 report.json         the figures of the finished run
 curves.png          loss and accuracy over the epochs
+reliability.png     accuracy over score, as the network gives it and calibrated
+index.html          all of this as a page, with excerpts of videos
 tensorboard/        the metrics again, for TensorBoard
 """
 
@@ -213,6 +215,7 @@ class RunDirectory:
         self.config_file = self.path / "config.yaml"
         self.report_file = self.path / "report.json"
         self.metrics_file = self.path / "metrics.jsonl"
+        self.page = self.path / "index.html"
 
     @property
     def is_started(self) -> bool:

@@ -22,6 +22,7 @@ from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.inference.calibration import calibration_error, fit_scores, reliability, temper
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos
+from smallbignet.report.evaluation import write_evaluation_page
 from smallbignet.training.batches import TrainBatches
 from smallbignet.training.confusion import most_confused
 from smallbignet.training.distributed import make_accelerator
@@ -260,6 +261,15 @@ class Trainer:
             curves = {"as the network gives them": result.scores, f"at temperature {config.scores.temperature:.2f}": tempered}
             bins = {name: reliability(scores, result.labels) for name, scores in curves.items()}
             plots.reliability(bins, self.directory.path / "reliability.png")
+            write_evaluation_page(
+                self.directory.page,
+                replace(result, scores=tempered, spec=config.scores),
+                config,
+                f"{self.directory.path} (last)",
+                self.config.data,
+                self.directory.metrics(),
+                self.config.to_yaml(),
+            )
         return FinalTest(
             model="last",
             views=self.config.run.views,
