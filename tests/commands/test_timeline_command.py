@@ -25,6 +25,9 @@ def test_a_table_a_file_and_json_have_the_same_segments(run, clips, tmp_path, ca
     assert f"a.csv: {len(rows)} segments of 2 videos" in capsys.readouterr().out
     with (tmp_path / "out" / "a.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == [{name: str(value) for name, value in row.items()} for row in rows]
+    assert main([*words[:3], *words[4:], "--picture", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert all(video in shown for video in videos) and shown.count("│") >= 5 * len(rows)
@@ -51,6 +54,7 @@ def test_an_unreadable_video_is_one_line_and_status_1(run, clips, tmp_path, caps
             "the format fiftyone needs a file that ends in .json (--out a.csv)",
         ),
         (["a.mp4", "--out", "a.txt"], "out must be a file that ends in .csv, .json or .vtt and can be written, not 'a.txt'"),
+        (["a.mp4", "b.mp4", "--picture", "a.png"], "a picture shows one video, and there are 2 (--picture a.png)"),
         (["a.mp4", "--threshold", "2"], "threshold must be a number from 0 to 1, not 2.0"),
         (["a.mp4", "--stride", "-1"], "stride must be a number from 0 to 86,400, not -1.0"),
         (["a.mp4", "--views", "2"], "views must be clips x crops"),

@@ -14,6 +14,7 @@ from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.clips import WindowClips
 from smallbignet.inference.timeline import Rules, Seconds, Timeline, make_timelines
 from smallbignet.inference.timeline_files import TimelineFile, write_timelines
+from smallbignet.inference.timeline_picture import PictureFile, draw_timeline
 from smallbignet.utils.checks import Range, checked
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.memory import keep_memory
@@ -43,6 +44,7 @@ def timeline(
     *,
     out: TimelineFile = "",
     format: Literal["auto", "labelstudio", "fiftyone"] = "auto",
+    picture: PictureFile = "",
     threshold: Annotated[float, Range(ge=0, le=1)] = 0.0,
     unknown: bool = False,
     shortest: Seconds = 0.0,
@@ -60,6 +62,7 @@ def timeline(
         videos: files, folders (all videos below, by suffix) or glob patterns.
         out: file for the segments: .csv, .json, or .vtt (subtitles of one video); a table is printed where it is empty.
         format: form of a .json file for another program, labelstudio or fiftyone; auto for our own.
+        picture: file (.png) for a picture of one video: frames of it, its segments, and the scores of the classes over time.
         threshold: score below which a segment is "unknown"; the last two formats and .vtt leave such segments out.
         unknown: the same below the thresholds that training fitted (`run.wanted_precision`).
         shortest: seconds; a shorter segment becomes part of the longer of its neighbours.
@@ -81,6 +84,8 @@ def timeline(
         raise SmallBigError(f"the format {format} needs a file that ends in .json", f"--out {out}")
     if out.endswith(".vtt") and len(paths) > 1:
         raise SmallBigError(f"a .vtt file has the subtitles of one video, and there are {len(paths)}; take .csv or .json", out)
+    if picture and len(paths) > 1:
+        raise SmallBigError(f"a picture shows one video, and there are {len(paths)}", f"--picture {picture}")
     keep_memory()
     classifier = VideoClassifier(model, device=device or None, precision=precision)
     timelines: list[Timeline] = []
@@ -98,6 +103,8 @@ def timeline(
                 console.print(f"unreadable: {made.path}: {made.error}")
     if out:
         write_timelines(timelines, out, format)
+    if picture and not timelines[0].error:
+        draw_timeline(timelines[0], classifier.config.classes, picture, source)
     return Timelines(timelines, out)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+MOST_BANDS = 12  # classes in a plot of scores over time
+
 
 def confusion(matrix: np.ndarray, classes: Sequence[str], file: Path) -> None:
     """Plots a confusion matrix (K, K), one row for each label and one column for each prediction.
@@ -87,3 +89,50 @@ def ablation(rows: Mapping[str, tuple[float, Sequence[float]]], title: str, spre
         axes.grid(alpha=0.3)
     figure.suptitle(title)
     figure.savefig(file, dpi=120)
+
+
+def bands(
+    pictures: np.ndarray,
+    edges: np.ndarray,
+    scores: np.ndarray,
+    classes: Sequence[str],
+    segments: Sequence[tuple[str, float, float]],
+    file: Path,
+) -> None:
+    """Plots scores over time, the classes with the highest ones, below a strip of pictures and a bar of segments.
+
+    Args:
+        pictures: uint8 (N, S, S, 3), evenly spaced over the time.
+        edges: seconds at which the scores change, (M + 1,).
+        scores: in between, (M, K), 0 to 1.
+        classes: the names of the K classes.
+        segments: label, start and end in seconds of each; labels that are no class are drawn in grey.
+    """
+    shown = np.sort(np.argsort(-scores.max(0), kind="stable")[:MOST_BANDS])
+    width = 10.0  # inches
+    heights = {"strip": width / len(pictures), "segments": 0.3, "bands": 0.3 * len(shown)}
+    total = sum(heights.values()) + 0.2
+    figure = Figure(figsize=(width, total))
+    axes = {}
+    top = total
+    for name, height in heights.items():
+        axes[name] = figure.add_axes((0, (top - height) / total, 1, height / total))
+        axes[name].set(xlim=(edges[0], edges[-1]))
+        top -= height + 0.1
+    axes["strip"].imshow(np.concatenate(pictures, axis=1), extent=(edges[0], edges[-1], 0, 1), aspect="auto")
+    colours = {classes[k]: f"C{i % 10}" for i, k in enumerate(shown)}
+    for label, start, end in segments:
+        axes["segments"].barh(0, end - start, left=start, height=1, color=colours.get(label, "lightgrey"), edgecolor="white")
+        if end - start > 0.012 * len(label) * edges[-1]:  # there is room for it
+            axes["segments"].text((start + end) / 2, 0, label, ha="center", va="center", fontsize=9)
+    axes["segments"].set(ylim=(-0.5, 0.5))
+    rows = np.arange(len(shown) + 1)
+    mesh = axes["bands"].pcolormesh(edges, rows, scores[:, shown].T, cmap="Blues", vmin=0, vmax=1)
+    axes["bands"].set_yticks(rows[:-1] + 0.5, [classes[k][:40] for k in shown])
+    axes["bands"].invert_yaxis()
+    axes["bands"].set(xlabel="seconds")
+    for name in ("strip", "segments"):
+        axes[name].set_xticks([])
+        axes[name].set_yticks([])
+    figure.colorbar(mesh, cax=figure.add_axes((1.02, 0, 0.012, heights["bands"] / total)), label="score")
+    figure.savefig(file, dpi=120, bbox_inches="tight")
