@@ -1,0 +1,61 @@
+"""Pages in a real browser: wide and on a phone, light and dark, by keyboard, without a network."""
+
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium here")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as api:
+        browser = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_page_of_a_run(browser, run, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    problems: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((run / "index.html").as_uri())
+    assert not problems
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)")
+    assert (min(red, green, blue) > 240) == (scheme == "light")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "#training"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#training")
+    named = page.evaluate("[...document.querySelectorAll('svg, video')].every(item => item.getAttribute('aria-label'))")
+    assert named and page.locator("svg").count() == 3
+    context.close()
+
+
+def test_excerpts_play(browser, run):
+    page = browser.new_page()
+    page.goto((run / "index.html").as_uri())
+    video = page.locator("video").first
+    video.scroll_into_view_if_needed()
+    plays = "new Promise(done => item.ontimeupdate = () => item.currentTime > 0 && done(item.duration))"
+    seconds = video.evaluate(f"item => item.play().then(() => {plays})")
+    assert 0.5 < seconds <= 3.1
