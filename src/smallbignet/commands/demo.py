@@ -159,7 +159,8 @@ def show(report: DemoReport) -> Group:
     for path, predictions in report.predictions.items():
         clips.add_row(path, predictions[0].label, f"{predictions[0].score:.3f}")
     last = (
-        f"\nPicture: {report.picture}. Model: {report.directory}/best. The demo took {report.seconds:.0f} s.\n"
+        f"\nPage: {report.directory}/index.html. Picture: {report.picture}. Model: {report.directory}/best.\n"
+        f"The demo took {report.seconds:.0f} s.\n"
         f"Next: smallbig predict {report.directory} {next(iter(report.predictions))}"
     )
     return Group(table, clips, last)
