@@ -41,6 +41,10 @@ VERBS = {
         "Say what happens when in videos of any length",
         "smallbig timeline runs/mine film.mp4 --out film.csv --threshold 0.6 --shortest 1",
     ),
+    "explain": Verb(
+        "Show which places and frames made a network's answer",
+        "smallbig explain runs/mine clip.mp4 --out why",
+    ),
     "ensemble": Verb(
         "Average the scores of several models for the same videos",
         "smallbig ensemble r50.npz r101.npz --weights 1,1",

@@ -40,6 +40,12 @@ class Contributions:
         return sum(self.parts.values(), start=np.zeros(()))
 
     @property
+    def size(self) -> tuple[int, int, int]:
+        """(T', H', W') of the map."""
+        frames, height, width = self.map.shape
+        return frames, height, width
+
+    @property
     def total(self) -> float:
         """The sum of the map and the bias, which is the logit but for rounding."""
         return float(self.map.sum()) + self.bias
