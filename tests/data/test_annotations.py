@@ -173,6 +173,15 @@ def test_a_name_that_is_no_text_is_told(tmp_path):
         to_csv(annotations, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("path", "label"), [("\r.mp4", "run"), (" a.mp4", "run"), ("a.mp4", "ru\nn"), ("a.mp4", "ru\rn"), ("clip ", "run")]
+)
+def test_names_that_would_not_be_read_back_are_not_written(tmp_path, path, label):
+    annotations = Annotations(np.array([str(tmp_path / path)]), np.array([0]), [label])
+    with pytest.raises(SmallBigError, match="rename it"):
+        to_csv(annotations, tmp_path)
+
+
 @needs_fights
 def test_fights():
     fights = read_annotations(FIGHTS / "clips.csv")

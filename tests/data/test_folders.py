@@ -34,3 +34,14 @@ def test_folders_that_are_not_entered_are_not_listed(tmp_path, monkeypatch):
     folders = list(walk(str(tmp_path), enter=lambda name: name != "b"))
     assert [folder.files for folder in folders] == [[], ["1.mp4"]] and folders[0].folders == ["a", "b"]
     assert listed == [tmp_path.name, "a"]
+
+
+def test_links_to_a_folder_that_they_lie_in_are_no_folders(tmp_path):
+    make(tmp_path, "set/run/a.mp4", "elsewhere/walk/b.mp4", "elsewhere/c.mp4")
+    (tmp_path / "set/walk").symlink_to(tmp_path / "elsewhere/walk")
+    (tmp_path / "set/up").symlink_to("..")  # out of the folder that is read
+    (tmp_path / "set/all").symlink_to(tmp_path / "set")
+    (tmp_path / "elsewhere/walk/up").symlink_to("..")  # by its real place
+    data = tmp_path / "set"
+    assert [path.relative_to(data).as_posix() for path in find_videos(data)] == ["run/a.mp4", "walk/b.mp4"]
+    assert [folder.folders for folder in walk(str(data))] == [["run", "walk"], [], []]

@@ -51,10 +51,11 @@ def test_class_names_of_the_list_and_of_a_model(tmp_path):
 def test_one_row_for_each_file(tmp_path, capsys):
     make(tmp_path, "a.mp4", "b.mp4", "sub/c.mp4")
     (tmp_path / "d.mp4").symlink_to("a.mp4")
-    rows = ["a.mp4,x", "./a.mp4,x", "sub/../a.mp4,x", f"{tmp_path}/a.mp4,x", "d.mp4,x", "b.mp4,y"]
+    (tmp_path / "e.mp4").hardlink_to(tmp_path / "a.mp4")
+    rows = ["a.mp4,x", "./a.mp4,x", "sub/../a.mp4,x", f"{tmp_path}/a.mp4,x", "d.mp4,x", "e.mp4,x", "b.mp4,y"]
     (tmp_path / "set.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
     assert read_part(tmp_path / "set.csv", "train").paths.tolist() == [str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4")]
-    assert "left out 4 rows" in capsys.readouterr().err
+    assert "left out 5 rows" in capsys.readouterr().err
     (tmp_path / "set.csv").write_text("path,label\na.mp4,x\nd.mp4,y\n")
     with pytest.raises(SmallBigError, match='one file with two classes, "x" and "y"'):
         read_part(tmp_path / "set.csv", "train")

@@ -151,10 +151,11 @@ def test_levels_of_folders_that_are_not_understood_are_told(tmp_path, files, mes
         read_split(DataSpec(make_folders(tmp_path, *files)))
 
 
-@pytest.mark.parametrize("second", ["a.mp4", "./a.mp4", "sub/../a.mp4", "link.mp4", "linked/a.mp4"])
+@pytest.mark.parametrize("second", ["a.mp4", "./a.mp4", "sub/../a.mp4", "link.mp4", "linked/a.mp4", "hard_a.mp4"])
 def test_a_file_is_never_on_both_sides(tmp_path, capsys, second):
     make_folders(tmp_path / "data", "a.mp4", "b.mp4", "c.mp4", "sub/x")
     (tmp_path / "data/link.mp4").symlink_to("a.mp4")
+    (tmp_path / "data/hard_a.mp4").hardlink_to(tmp_path / "data/a.mp4")
     (tmp_path / "data/linked").symlink_to(tmp_path / "data")
     (tmp_path / "data/train.csv").write_text("path,label\na.mp4,x\nb.mp4,y\n")
     (tmp_path / "data/val.csv").write_text(f"path,label\n{second},x\nc.mp4,y\n")

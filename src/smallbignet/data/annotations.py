@@ -15,6 +15,8 @@ import numpy as np
 
 from smallbignet.errors import SmallBigError
 
+LINE_BREAKS = re.compile(r"[\n\r]")
+
 
 @dataclass(frozen=True)
 class Annotations:
@@ -202,7 +204,7 @@ def to_csv(annotations: Annotations, folder: Path) -> str:
     their indices. Columns whose names are taken by these are left out.
 
     Raises:
-        SmallBigError: a path is no UTF-8 text.
+        SmallBigError: a path is no UTF-8 text, or a name could not be read back.
     """
     label = "label_index" if annotations.indexed else "label"
     columns = {name: values for name, values in annotations.columns.items() if name not in ("path", "label", "label_index")}
@@ -214,7 +216,12 @@ def to_csv(annotations: Annotations, folder: Path) -> str:
         parent, name = os.path.split(path)
         if parent not in folders:
             folders[parent] = _relative(parent, folder)
-        rows.writerow([os.path.normpath(os.path.join(folders[parent], name)), annotations.classes[index], *others])
+        place = os.path.normpath(os.path.join(folders[parent], name))
+        if place != place.strip() or "\r" in place:
+            raise SmallBigError("a list holds no name with a carriage return or a blank at an end; rename it", ascii(path))
+        if LINE_BREAKS.search(annotations.classes[index]):
+            raise SmallBigError("the name of its class has a line break; rename it", ascii(path))
+        rows.writerow([place, annotations.classes[index], *others])
         try:
             path.encode()
         except UnicodeEncodeError as error:

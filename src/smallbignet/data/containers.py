@@ -19,11 +19,11 @@ from smallbignet.errors import VideoError
 # The containers that are read, by FFmpeg's first name for them, and the usual suffixes of their files. None of them can make
 # FFmpeg open a second file, as playlists, concat scripts and patterns of image names do.
 CONTAINERS = {
-    "mov": ".3g2 .3gp .f4v .m4v .mov .mp4 .qt",
-    "matroska": ".mkv .webm",
-    "avi": ".avi .divx",
-    "mpegts": ".m2t .m2ts .mts .ts",
-    "mpeg": ".mpe .mpeg .mpg .vob",
+    "mov": ".3g2 .3gp .3gp2 .3gpp .f4v .insv .ismv .lrv .m4v .mj2 .mov .mp4 .mp4v .mpeg4 .qt",
+    "matroska": ".mk3d .mkv .webm",
+    "avi": ".avi .divx .xvid",
+    "mpegts": ".m2t .m2ts .mts .tod .tp .trp .ts",
+    "mpeg": ".m2p .mod .mpe .mpeg .mpg .vob",
     "asf": ".asf .wmv",
     "flv": ".flv",
     "ogg": ".ogm .ogv",
@@ -39,7 +39,7 @@ CONTAINERS = {
     "h264": ".264 .h264",
     "hevc": ".265 .h265 .hevc",
     "obu": ".obu",
-    "mpegvideo": ".m1v .m2v",
+    "mpegvideo": ".m1v .m2v .mp2v .mpv",
     "m4v": "",
     "mjpeg": ".mjpeg .mjpg",
 }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from smallbignet.data.containers import VIDEO_EXTENSIONS
@@ -26,11 +26,16 @@ SYSTEM_NAMES = frozenset(
         "desktop.ini",
         "ehthumbs.db",
         "lost+found",
+        "network trash folder",
+        "recycled",
         "recycler",
         "system volume information",
+        "temporary items",
         "thumbs.db",
+        "~snapshot",
     }
 )
+RECOVERED = re.compile(r"found\.[0-9]{3}", re.IGNORECASE)  # what Windows' check of a disk leaves
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Folder:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name belongs to the system or to a tool, and so is never data."""
-    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES or bool(RECOVERED.fullmatch(name))
 
 
 def walk(path: str, enter: Callable[[str], bool] = lambda name: True) -> Iterator[Folder]:
@@ -64,12 +69,22 @@ def walk(path: str, enter: Callable[[str], bool] = lambda name: True) -> Iterato
             identity = (status.st_dev, status.st_ino)
             if identity in above:
                 continue
-            entries = sorted((entry for entry in os.scandir(path) if not is_hidden(entry.name)), key=lambda entry: entry.name)
+            entries = sorted((entry for entry in os.scandir(path) if _is_data(entry)), key=lambda entry: entry.name)
         except OSError:
             continue
         folders = [entry.name for entry in entries if _is_folder(entry)]
         yield Folder(path, folders, [entry.name for entry in entries if not _is_folder(entry)])
         waiting += [(os.path.join(path, name), above | {identity}) for name in reversed(folders) if enter(name)]
+
+
+def _is_data(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is neither hidden nor a link to a folder that it lies in, which holds everything once more."""
+    if is_hidden(entry.name):
+        return False
+    if not entry.is_symlink():
+        return True
+    place = Path(os.path.realpath(os.path.dirname(entry.path)))
+    return not place.is_relative_to(os.path.realpath(entry.path))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -106,13 +121,17 @@ def find_videos(path: str | Path, filename_tmpl: str = "") -> list[Path]:
     return sorted(each_video(path, filename_tmpl))
 
 
-def real_paths(paths: Iterable[str]) -> list[str]:
-    """The paths without links and detours, which are equal where the files are the same. Looks at each file once."""
-    real_folder = cache(os.path.realpath)
-    found = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        place = os.path.join(real_folder(folder), name)
-        is_plain = name not in ("", ".", "..") and not os.path.islink(place)
-        found.append(place if is_plain else os.path.realpath(place))
-    return found
+def file_identities(paths: Iterable[str]) -> list[str]:
+    """What tells whether paths are of the same file, by any spelling or link. Looks at each file once.
+
+    Files that are not there are told apart by their real paths.
+    """
+    return list(map(_identity, paths))
+
+
+def _identity(path: str) -> str:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return f"{status.st_dev}:{status.st_ino}" if status.st_ino else os.path.realpath(path)

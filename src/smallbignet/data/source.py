@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from smallbignet.data.annotations import Annotations, read_numbered_classes
-from smallbignet.data.folders import find_videos, is_hidden, real_paths
+from smallbignet.data.folders import file_identities, find_videos, is_hidden
 from smallbignet.data.formats import FORMATS
 from smallbignet.data.formats.published import read_json
 from smallbignet.data.options import DataSource, VideoOptions
@@ -55,14 +55,15 @@ def _note_similar_classes(found: Annotations, where: Path) -> None:
     known: dict[str, str] = {}
     for label in np.unique(found.labels):
         name = found.classes[label]
-        other = known.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), name)
+        visible = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
+        other = known.setdefault(" ".join(visible.casefold().split()), name)
         if other != name:
             note(f'{where}: "{other}" and "{name}" are two classes whose names are nearly the same')
 
 
 def _one_row_for_each(found: Annotations, where: Path) -> Annotations:
     """The annotations with one row for each file."""
-    files = real_paths(found.paths.tolist())
+    files = file_identities(found.paths.tolist())
     first: dict[str, int] = {}
     firsts = np.array([first.setdefault(file, row) for row, file in enumerate(files)])
     repeated = np.flatnonzero(firsts != np.arange(len(firsts)))
@@ -101,7 +102,8 @@ def read_annotations(path: str | Path, source: DataSource = DataSource(), classe
         raise SmallBigError("no such data set: expected a folder with a folder per class, a .csv file or a list", path)
     found = form.read(path, source)
     if not len(found):
-        raise SmallBigError("no videos in this data set", path)
+        frames = f", and no folders with frames named {source.filename_tmpl}" if source.filename_tmpl else ""
+        raise SmallBigError(f"no videos in this data set{frames}", path)
     if source.classes:
         names, first = read_numbered_classes(source.classes)
         if first == 1 and not any(map(str.isdecimal, names)):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from smallbignet.data.annotations import Annotations, select_rows, split
-from smallbignet.data.folders import real_paths
+from smallbignet.data.folders import file_identities
 from smallbignet.data.options import DataSource
 from smallbignet.data.source import find_part, read_part
 from smallbignet.errors import SmallBigError
@@ -90,7 +90,7 @@ def _read_val(spec: DataSpec, path: str, classes: Sequence[str]) -> Annotations:
 
 def _without(train: Annotations, val: Annotations, where: str) -> tuple[Annotations, Annotations]:
     """Both parts, the one to train on without the files of the one to validate on."""
-    shared = np.isin(real_paths(train.paths.tolist()), real_paths(val.paths.tolist()))
+    shared = np.isin(file_identities(train.paths.tolist()), file_identities(val.paths.tolist()))
     if shared.all():
         raise SmallBigError("all videos to train on are also among those to validate on; give others in data.val", where)
     if shared.any():

@@ -17,8 +17,8 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
     """
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(0, device=chosen).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise SmallBigError("this device is not available here", device) from error
     return chosen
 

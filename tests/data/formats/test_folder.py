@@ -91,6 +91,9 @@ SYSTEM_FOLDERS = [
     "System Volume Information",
     "#recycle",
     ".dvc",
+    "Network Trash Folder",
+    "FOUND.000",
+    "~snapshot",
 ]
 
 
@@ -112,7 +115,9 @@ def test_a_hidden_folder_that_is_named_is_read(tmp_path):
     assert len(read_annotations(tmp_path / ".data")) == len(find_files([f"{tmp_path}/.data/*/*.mp4"])) == 2
 
 
-@pytest.mark.parametrize("suffix", "qt 3g2 f4v mxf m1v mpe divx rm rmvb y4m h264 hevc ogm wtv m2t MP4 dv ivf".split())
+@pytest.mark.parametrize(
+    "suffix", "qt 3g2 f4v mxf m1v mpe divx rm rmvb y4m h264 hevc ogm wtv m2t MP4 dv ivf mk3d mod tod lrv insv mp4v trp".split()
+)
 def test_every_suffix_of_a_video_makes_a_class(tmp_path, suffix):
     make(tmp_path, f"run/a.{suffix}", "walk/b.mp4")
     assert rows(read_annotations(tmp_path)) == [(f"a.{suffix}", "run"), ("b.mp4", "walk")]
@@ -177,8 +182,36 @@ def test_a_folder_around_the_class_folders_is_named(tmp_path, capsys):
     assert "if its 2 folders are the classes (run, ...), name" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("one", "other"), [("Run", "run"), ("no  fight", "no fight"), ("no\u00a0fight", "no fight")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("Run", "run"), ("no  fight", "no fight"), ("no\u00a0fight", "no fight"), ("run\u200b", "run")]
+)
 def test_classes_with_nearly_the_same_name_are_named(tmp_path, capsys, one, other):
     make(tmp_path, f"{one}/a.mp4", f"{other}/b.mp4", "box/c.mp4")
     assert len(read_part(tmp_path, "train").classes) == 3
     assert "are two classes whose names are nearly the same" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [("fold1", "fold2"), ("Split_1", "Split_2"), ("cv-01", "cv-02")])
+def test_folds_are_no_classes(tmp_path, names):
+    make(tmp_path, *(f"{fold}/{label}/{fold}.mp4" for fold in names for label in ("run", "walk")))
+    with pytest.raises(SmallBigError, match=f"look like folds of a data set \\({', '.join(names)}\\), which hold the classes"):
+        read_annotations(tmp_path)
+
+
+def test_classes_may_have_the_names_of_folds(tmp_path):
+    make(tmp_path, "fold1/a.mp4", "fold2/b.mp4", "fold2/clip/img_00001.jpg")
+    assert read_annotations(tmp_path).classes == ["fold1", "fold2"]
+
+
+@pytest.mark.parametrize(
+    ("files", "is_noted"),
+    [
+        (["ann/run/1.mp4", "ann/walk/2.mp4", "bob/run/3.mp4", "bob/walk/4.mp4"], True),
+        (["run/v1/img_00001.jpg", "run/v2/img_00001.jpg", "walk/v1/img_00001.jpg", "walk/v2/img_00001.jpg"], False),
+        (["run/ann/1.mp4", "run/bob/2.mp4", "walk/cid/3.mp4", "walk/dee/4.mp4"], False),
+    ],
+)
+def test_folders_of_the_same_names_in_every_class_are_named(tmp_path, capsys, files, is_noted):
+    make(tmp_path, *files)
+    assert len(read_annotations(tmp_path).classes) == 2
+    assert ("ann, bob are the classes, and each holds the folders run, walk" in capsys.readouterr().err) == is_noted

@@ -52,7 +52,8 @@ def test_list_lines(tmp_path, line, path, name):
         ("a.txt", b"b.mp4 0\na.mp4 16 0 2\n", None, "line 2 seems to have several labels"),
         ("a.txt", b"a.mp4,16,0,2\n", None, "line 1 seems to have several labels"),
         ("a.txt", b"b.mp4 0\na.mp4 0 2\n", None, "line 2 seems to have several labels"),
-        ("a.txt", b"a.mp4 0 2\nb.mp4 0\n", None, "line 2 seems to have several labels"),
+        ("a.txt", b"a.mp4 16 2\nb.mp4 0\n", None, "line 2 seems to have several labels"),
+        ("a.txt", b"a.mp4 0 2\nb.mp4 1 3\n", None, "line 1 seems to have several labels"),  # not 0 frames
         ("a.txt", b"a.mp4 0,2\n", None, "line 1 seems to have several labels"),
         ("a.txt", b"a.mp4 0;2\n", None, "line 1 is not `path label`"),
         ("a.txt", b"a.mp4 2000000000\n", None, "class indices are below 100000"),

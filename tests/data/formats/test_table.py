@@ -48,6 +48,8 @@ def test_labels_in_a_csv_are_names_or_indices(tmp_path, labels, classes, expecte
         ("a.csv", b"path,label\na,b.mp4,run\n", None, "line 2 has not 2 fields"),
         ("a.csv", b"path,label\na.mp4,\n", None, "line 2 has no path or no label"),
         ("a.csv", b'path,label\n"' + b"x" * 200_000, None, "can't be read: field larger than field limit"),
+        ("a.csv", b'path,label\na.mp4,"run\nb.mp4,walk\n', None, "line 3 ends a value with a line break"),
+        ("a.csv", b'path,label,fold\na.mp4,run,"1\nb.mp4,walk,2\nc.mp4,walk,"3"\n', None, "line 4 ends a value"),
         ("a.csv", b"path,label\na.mp4,swim\n", ["box", "run"], 'class "swim" is not among the 2 known classes'),
     ],
 )

@@ -16,9 +16,12 @@ from smallbignet.utils.console import note
 # The usual names of a part, alone or with words that say what is in it: "Train", "videos_val", "test set", "train_256".
 _WORDS = r"(?:(?:videos?|clips?|(?:raw)?frames?|images?|data|rgb|split|set|\d+p?)[-_ .]*)*"
 _PARTS = re.compile(
-    rf"{_WORDS}(?:(?P<train>train(?:ing)?)|(?P<val>val|valid|validate|validation|dev)|(?P<test>test|testing))[-_ .]*{_WORDS}",
+    rf"{_WORDS}(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ate|ation)?)?|dev|eval(?:uation)?)|(?P<test>test(?:ing)?))"
+    rf"[-_ .]*{_WORDS}",
     re.IGNORECASE,
 )
+# Folders that divide a data set, too, without saying what is to train on.
+_DIVISIONS = re.compile(r"(?:cv|fold|part|split|subset)s?[-_ .]*[0-9]+", re.IGNORECASE)
 # The parts that are taken to train or to validate on, the first that is there.
 _TAKEN = {"train": ("train",), "val": ("val", "test")}
 
@@ -33,7 +36,8 @@ class ClassFolders(Format):
         """Reads a folder; folders without videos, and videos outside the class folders, are named on standard error.
 
         Raises:
-            SmallBigError: no class folder holds videos, or one holds folders that look like parts of a data set.
+            SmallBigError: no class folder holds videos, one holds folders that look like parts of a data set, or all look like
+                folds.
         """
         inside: dict[str, list[Path]] = defaultdict(list)
         outside = []
@@ -51,6 +55,7 @@ class ClassFolders(Format):
         if outside:
             note(f"{path}: left out {len(outside)} videos that are in no class folder, such as {outside[0]}")
         _note_empty_folders(path, set(inside) | {Path(video).name for video in outside})
+        _check_divisions(path, inside)
         _note_single_class(path, inside)
         names = [name for name, videos in inside.items() for _ in videos]
         return annotate([str(video) for videos in inside.values() for video in videos], names, sort_names(names))
@@ -103,6 +108,22 @@ def _check_inner_folders(folder: Path, videos: list[Path]) -> None:
         seen = ", ".join(name for name, part in parts.items() if part)
         what = f"this folder stands where a class is expected, and holds what looks like parts of a data set ({seen})"
         raise SmallBigError(f"{what}; name the folder itself, or put the classes inside of the parts", folder)
+
+
+def _check_divisions(path: Path, inside: dict[str, list[Path]]) -> None:
+    """Refuses fold1, fold2, ..., and says where all folders hold folders of the same names, which may be the classes."""
+    inner = [
+        {video.relative_to(path / name).parts[0] for video in videos} - {video.name for video in videos}
+        for name, videos in inside.items()
+    ]
+    shared = sorted(set.intersection(*inner)) if len(inner) > 1 else []
+    names = ", ".join(sorted(inside)[:3])
+    if any(inner) and all(map(_DIVISIONS.fullmatch, inside)):
+        what = f"its folders look like folds of a data set ({names}), which hold the classes"
+        raise SmallBigError(f"{what}; list the videos in a .csv file with the columns path, label and fold", path)
+    if len(shared) > 1:
+        what = f"{names} are the classes, and each holds the folders {', '.join(shared[:3])}"
+        note(f"{path}: {what}; if these are the classes, list the videos in a .csv file with the columns path and label")
 
 
 def _note_single_class(path: Path, inside: dict[str, list[Path]]) -> None:

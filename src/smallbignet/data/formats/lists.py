@@ -43,7 +43,8 @@ class PathList(Format):
                 raise SmallBigError(f"line {number} is not `path label` or `path num_frames label` with a class index", path)
             if is_video(video):
                 counts.setdefault(len(numbers), number)
-            if _has_more_labels(video, path, source) or len(counts) > 1:
+            has_no_frames = is_video(video) and len(numbers) > 1 and int(numbers[0]) == 0  # so 0 is a label, too
+            if has_no_frames or _has_more_labels(video, path, source) or len(counts) > 1:
                 what = f"line {number} seems to have several labels, and each video has one"
                 raise SmallBigError(f"{what}: `path label` or `path num_frames label`", path)
             paths.append(video)

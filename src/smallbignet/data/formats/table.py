@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from smallbignet.data.annotations import Annotations, clean_name, read_text
+from smallbignet.data.annotations import LINE_BREAKS, Annotations, clean_name, read_text
 from smallbignet.data.formats.base import Format, annotate, annotate_indices, full_paths, sort_names
 from smallbignet.data.options import DataSource
 from smallbignet.errors import SmallBigError
@@ -25,6 +25,9 @@ class Table(Format):
         if label_column not in header and "label_index" in header:
             label_column = "label_index"
         rows = read_table(path, (source.path_column, label_column))
+        for line, row in rows:
+            if any(LINE_BREAKS.search(value) for name, value in row.items() if name != source.path_column):
+                raise SmallBigError(f"line {line} ends a value with a line break; perhaps a quote is not closed", path)
         columns = {name: [clean_name(row[name]) for _, row in rows] for name in header if name != source.path_column}
         paths = full_paths([row[source.path_column] for _, row in rows], path, source)
         labels = columns.pop(label_column)
