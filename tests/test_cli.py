@@ -65,7 +65,7 @@ def test_a_users_mistake_is_one_line_and_status_2(words, expected, capsys):
 READ_LISTS = ["evaluate", "check", "prepare"]
 
 
-@pytest.mark.parametrize("verb", [*READ_LISTS, "predict", "timeline", "train"])
+@pytest.mark.parametrize("verb", [*READ_LISTS, "predict", "timeline", "embed", "train"])
 def test_every_verb_tells_the_same_of_an_option_of_the_data(verb, capsys):
     def helps(name: str) -> dict[str, str]:
         with pytest.raises(SystemExit):
@@ -74,7 +74,7 @@ def test_every_verb_tells_the_same_of_an_option_of_the_data(verb, capsys):
         return {part.split()[0]: " ".join(part.split()) for part in parts if part.startswith("data.")}
 
     described = helps("evaluate")
-    options = VideoOptions if verb in ("predict", "timeline") else DataSource
+    options = VideoOptions if verb in ("predict", "timeline", "embed") else DataSource
     wanted = {name: described[name] for name in (f"data.{option.name}" for option in fields(options))}
     found = helps(verb)
     assert {name: found[name] for name in wanted} == wanted

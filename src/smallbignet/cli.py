@@ -41,6 +41,10 @@ VERBS = {
         "Say what happens when in videos of any length",
         "smallbig timeline runs/mine film.mp4 --out film.csv --threshold 0.6 --shortest 1",
     ),
+    "embed": Verb(
+        "Compute feature vectors of videos, or of windows over them",
+        "smallbig embed runs/mine my_videos --out vectors.npz",
+    ),
     "explain": Verb(
         "Show which places and frames made a network's answer",
         "smallbig explain runs/mine clip.mp4 --out why",

@@ -156,9 +156,7 @@ class VideoClassifier:
         if not self.is_ready:
             raise SmallBigError("int8 needs `calibrate` on some videos first")
         scores = torch.cat([self.network(images).softmax(1).cpu() for images in self.inputs(clips)])
-        if not scores.isfinite().all():
-            what = "the network returns NaN instead of scores: its weights are damaged, or too large for this precision"
-            raise WorkError(what, self.precision)
+        check_finite(scores, "scores", self.precision)
         return scores
 
     def inputs(self, clips: Tensor) -> Iterator[Tensor]:
@@ -244,3 +242,10 @@ class VideoClassifier:
             if unknown and score < self.config.scores.threshold(label):
                 predictions = [Prediction(UNKNOWN, score), *predictions]
             yield Answer(result.path, predictions)
+
+
+def check_finite(values: Tensor, what: str, where: str) -> None:
+    """Raises a WorkError where a network returns values that are not numbers."""
+    if not values.isfinite().all():
+        cause = "its weights are damaged, or too large for this precision"
+        raise WorkError(f"the network returns NaN instead of {what}: {cause}", where)
