@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from smallbignet.commands.explain import explain
+
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--no-sandbox",
@@ -59,3 +61,51 @@ def test_excerpts_play(browser, run):
     plays = "new Promise(done => item.ontimeupdate = () => item.currentTime > 0 && done(item.duration))"
     seconds = video.evaluate(f"item => item.play().then(() => {plays})")
     assert 0.5 < seconds <= 3.1
+
+
+@pytest.fixture(scope="module")
+def explained(run, clips, tmp_path_factory):
+    """The folder of an explanation."""
+    out = tmp_path_factory.mktemp("why")
+    explain(str(run), str(min(clips.glob("val/turning/*.mp4"))), out=str(out))
+    return out
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_page_of_an_explanation(browser, explained, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    problems: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((explained / "index.html").as_uri())
+    assert not problems
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt)")
+    red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)")
+    assert (min(red, green, blue) > 240) == (scheme == "light")
+    context.close()
+
+
+def test_a_place_is_chosen_by_key_and_by_click(browser, explained):
+    page = browser.new_page()
+    page.goto((explained / "index.html").as_uri())
+    frames = page.locator("#frames svg")
+    assert frames.count() == 4
+    page.locator("#t").focus()
+    page.keyboard.press("Home")
+    assert page.locator("#said").inner_text().startswith("Place: frame 1, ")  # of frames 1, 3, 5 and 7
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#said").inner_text().startswith("Place: frame 3, ")
+    box = frames.nth(1).locator("rect[stroke='#ffd60a']:not([stroke-dasharray='4 3'])")
+    assert box.count() == 1  # the place
+    frames.nth(3).click()
+    assert page.locator("#said").inner_text().startswith("Place: frame 7, ")
+    page.locator("#view").select_option(index=2)
+    assert "res5.0.extra" in page.locator("#said").inner_text()
+    assert page.locator("#frames rect[stroke='#ff3b30']").count() == 1  # where most maxima came from
+    page.close()

@@ -24,6 +24,7 @@ from smallbignet.explain.feature_maps import robust_scale
 from smallbignet.explain.proof import Deletion
 
 COLUMNS = 8  # frames beside each other
+LEAST_COLUMNS = 5  # so that a picture's title fits
 SIGNED, POSITIVE = "RdBu_r", "inferno"  # colours: red above zero and blue below; dark to bright
 DPI = 100
 OVERLAY_SIDE = 224  # pixels; the frames of smaller clips are enlarged in the video
@@ -130,7 +131,7 @@ def draw_big_view(clip: SampledClip, view: BigView, place: Place, title: str, fi
     if len(shown) > COLUMNS:
         shown = sorted({*np.argsort(-view.by_frame(place), kind="stable")[:COLUMNS].tolist()})
     has_histogram = view.kind != "local"
-    figure, grid = make_grid(1, max(len(shown), 3), title, extra=1.6 if has_histogram else 0.0)
+    figure, grid = make_grid(1, max(len(shown), LEAST_COLUMNS), title, extra=1.6 if has_histogram else 0.0)
     best = np.unravel_index(int(shares.argmax()), shares.shape)
     for axes in grid[0, len(shown) :]:
         axes.set_axis_off()

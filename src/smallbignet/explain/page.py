@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from PIL import Image
 
 from smallbignet.explain import drawing
 from smallbignet.explain.big_views import KINDS, BigView, Place, same_place
 from smallbignet.explain.clip import shown_frames
 from smallbignet.explain.explanation import Explanation
-from smallbignet.utils.files import write_text, writing
+from smallbignet.report.page import write_page
+from smallbignet.utils.files import writing
 
 PAGE, ARRAYS, OVERLAY = "index.html", "contributions.npz", "overlay.mp4"
 MEDIA = {".png": "image/png", ".mp4": "video/mp4"}
@@ -41,7 +41,7 @@ def write_explanation(found: Explanation, directory: Path) -> list[str]:
         drawing.draw_feature_maps(found.clip, found.feature_maps, maps_title, directory / "feature_maps.png")
         score = "score" if found.against is None else "score of the two classes"
         drawing.draw_deletion(found.deletion, score, directory / "deletion.png")
-        write_text(directory / PAGE, render(found, directory))
+        write_index(found, directory)
     return [PAGE, ARRAYS, OVERLAY, "contributions.png", *pictures, "feature_maps.png", "deletion.png"]
 
 
@@ -74,19 +74,19 @@ def draw_view(found: Explanation, view: BigView, directory: Path) -> str:
     return name
 
 
-def render(found: Explanation, directory: Path) -> str:
-    """Return the page's HTML. Names of classes and files are escaped."""
-    environment = Environment(loader=PackageLoader("smallbignet", "explain"), autoescape=True, trim_blocks=True)
-    environment.globals["uri"] = lambda name: data_uri(directory / name)
+def write_index(found: Explanation, directory: Path) -> None:
+    """Write the page, which holds the other files' pictures and the video itself."""
     order = np.argsort(-found.scores, kind="stable")[:5]
-    return environment.get_template("page.html").render(
+    write_page(
+        directory / PAGE,
+        "explanation.html",
         found=found,
-        title=title(found),
         top=[(found.classes[index], float(found.scores[index])) for index in order],
         report=found.report(),
         kinds=KINDS,
         viewer=viewer_data(found),
         overlay=OVERLAY,
+        uri=lambda name: data_uri(directory / name),
     )
 
 
