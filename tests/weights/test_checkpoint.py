@@ -171,10 +171,10 @@ def deep() -> dict:
 )
 def test_odd_files_are_refused_at_once(content, words, tmp_path):
     torch.save(content, tmp_path / "a.pth")
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(SmallBigError, match=words) as caught:
         read_checkpoint(tmp_path / "a.pth", ANCHOR)
-    assert time.monotonic() - started < 1 and caught.value.where == str(tmp_path / "a.pth")
+    assert time.process_time() - started < 1 and caught.value.where == str(tmp_path / "a.pth")
 
 
 def test_a_checkpoint_in_itself_is_read(tmp_path):

@@ -124,10 +124,10 @@ LIE = {"fc.weight": {"dtype": "F32", "shape": [2, 256], "data_offsets": [0, 4]}}
 )
 def test_a_file_that_lies_about_itself_is_refused_at_once(model, content):
     (model / "model.safetensors").write_bytes(content)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(SmallBigError, match=r"can't read the weights|missing: ") as caught:
         load_model(model)
-    assert time.monotonic() - started < 2 and "\n" not in str(caught.value)
+    assert time.process_time() - started < 2 and "\n" not in str(caught.value)
 
 
 def test_a_file_larger_than_memory_is_compared_before_it_is_read(model):
@@ -136,10 +136,10 @@ def test_a_file_larger_than_memory_is_compared_before_it_is_read(model):
     with open(model / "model.safetensors", "wb") as file:
         file.write(header)
         file.truncate(len(header) + 2**36)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(SmallBigError):
         load_model(model)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_large_network_is_not_built_for_small_weights(model):
@@ -147,10 +147,10 @@ def test_a_large_network_is_not_built_for_small_weights(model):
     config = json.loads((model / "config.json").read_text())
     config["network"] |= {"name": "smallbig_r101", "width": 512}
     (model / "config.json").write_text(json.dumps(config))
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(SmallBigError, match=r"missing: res2\.1\.unit1"):
         load_model(model)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_no_weights(model):

