@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from smallbignet import SmallBigError, VideoClassifier, WorkError, open_video
-from smallbignet.cli import main
+from smallbignet.cli import explain, main
 from smallbignet.commands.evaluate import evaluate, show
 from smallbignet.data.frames import Unreadable
 from smallbignet.data.sampling import Views, sample_test_clips
 from smallbignet.inference.clips import read_views
 from smallbignet.inference.evaluation import Evaluation, write_report
+from smallbignet.inference.scores import save_scores
 from smallbignet.weights.directory import ScoreSpec
 
 
@@ -132,3 +133,15 @@ def test_unknown_classes_and_no_readable_video(run, tmp_path):
     (tmp_path / "x.mp4").touch()
     with pytest.raises(WorkError, match=r"none of the 1 videos.*x\.mp4"):
         evaluate(str(run), str(tmp_path / "b.csv"), workers=0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_disk_leaves_the_scores_file_as_it_was(result, tmp_path):
+    file = tmp_path / "scores.npz"
+    save_scores(result[0], str(file))
+    before = file.read_bytes()
+    (tmp_path / "scores.npz.new").symlink_to("/dev/full")
+    with pytest.raises(OSError) as error:
+        save_scores(result[0], str(file))
+    assert explain(error.value).endswith(f"({file})")
+    assert file.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["scores.npz"]

@@ -1,8 +1,11 @@
 """What trackers are told of a run. Those that aren't installed are skipped."""
 
+import errno
+
 import pytest
 
 from smallbignet import SmallBigError
+from smallbignet.cli import explain
 from smallbignet.commands.train import train
 from smallbignet.training import trackers
 from smallbignet.training.run_directory import RunDirectory
@@ -70,3 +73,18 @@ def test_a_resumed_run_goes_on_in_the_same_tracker_run(name, tiny, tmp_path, mon
 
         run = mlflow.get_run(before["mlflow"])
         assert run.data.params["optim.lr"] == "0.05" and run.data.metrics["train/loss"] > 0
+
+
+def test_a_disk_that_is_full_for_a_tracker_is_told_in_one_line(tiny, tmp_path, monkeypatch, capfd):
+    """TensorBoard writes in a thread of its own, whose traceback is not shown."""
+    record_writer = pytest.importorskip("tensorboard.summary.writer.record_writer")
+
+    def write(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(record_writer.RecordWriter, "write", write)
+    with pytest.raises(OSError) as error:
+        train(tiny("--optim.epochs", "1", "--run.views", "1x1", "--run.trackers", "[tensorboard]"))
+    advice = "no space left on device; free some space, or choose another place"
+    assert explain(error.value) == f"{advice} ({tmp_path / 'run'})"
+    assert "Traceback" not in capfd.readouterr().err

@@ -348,3 +348,9 @@ def test_a_disk_that_fills_up_leaves_the_state_before_which_is_resumed(tiny, tmp
 def test_resuming_a_finished_run_reports_it_again(tiny, run):
     before = json.loads((run / "report.json").read_text())
     assert train(tiny("--run.dir", str(run)), resume=True).best_top1 == before["best_top1"]
+
+
+@pytest.mark.parametrize(("epochs", "is_long"), [("1", True), ("2", False)])
+def test_a_warm_up_longer_than_the_run_is_a_warning(tiny, capfd, epochs, is_long):
+    Trainer(tiny("--optim.warmup_epochs", "2", "--optim.epochs", epochs), resume=False)._say_rate()
+    assert ("the warm-up of 2 epochs is longer than the run" in capfd.readouterr().err) == is_long

@@ -17,6 +17,7 @@ from smallbignet.inference.scores import ScoresFile, compare, load_scores, save_
 from smallbignet.report.evaluation import write_evaluation_page
 from smallbignet.utils.checks import FolderOrNone, WorkersOrAll, checked
 from smallbignet.utils.console import bar, console
+from smallbignet.utils.files import writing
 from smallbignet.utils.memory import keep_memory
 from smallbignet.weights.load import load_config
 
@@ -79,8 +80,9 @@ def evaluate(
         if scores:
             save_scores(result, scores)
         if report:
-            write_report(result, Path(report))
-            write_evaluation_page(Path(report) / "index.html", result, load_config(model), model, source)
+            with writing(Path(report)):
+                write_report(result, Path(report))
+                write_evaluation_page(Path(report) / "index.html", result, load_config(model), model, source)
     return result
 
 

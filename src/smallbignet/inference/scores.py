@@ -15,6 +15,7 @@ import numpy as np
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.evaluation import Comparison, Evaluation
 from smallbignet.utils.checks import Must, is_file
+from smallbignet.utils.files import fresh_name, writing
 from smallbignet.utils.statistics import mcnemar
 
 MOST_BYTES = 2**32  # of a scores file's arrays: two million videos of Kinetics-400
@@ -28,11 +29,15 @@ ScoresFile = Annotated[
 
 
 def save_scores(result: Evaluation, file: str) -> None:
-    """Writes the scores as an .npz file with the arrays videos, labels, scores and classes."""
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        file, videos=result.videos, labels=result.labels, scores=result.scores, classes=np.array(result.classes)
-    )
+    """Writes the scores as an .npz file with the arrays videos, labels, scores and classes, as a whole or not at all."""
+    path = Path(file)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with fresh_name(path).open("wb") as stream:
+            np.savez_compressed(
+                stream, videos=result.videos, labels=result.labels, scores=result.scores, classes=np.array(result.classes)
+            )
+        os.replace(fresh_name(path), path)
 
 
 def load_scores(file: str) -> Evaluation:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,23 @@ def find_trackers(chosen: list[Any] | None) -> list[str]:
         if not find_spec(name):
             raise SmallBigError(f"{name} is not installed: pip install {name}", f"run.trackers {name}")
     return chosen
+
+
+@contextmanager
+def errors_in_main_thread() -> Iterator[None]:
+    """Lets TensorBoard's thread, which writes, end without a traceback: its error is raised again in the thread that logs."""
+    before = threading.excepthook
+
+    def pass_on(error: threading.ExceptHookArgs) -> None:
+        is_told = isinstance(error.exc_value, OSError) and type(error.thread).__module__.startswith("tensorboard")
+        if not is_told:
+            before(error)
+
+    threading.excepthook = pass_on
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def start_trackers(accelerator: Accelerator, config: TrainConfig, progress: Progress) -> None:

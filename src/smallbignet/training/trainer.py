@@ -31,7 +31,7 @@ from smallbignet.training.loss import balanced_weights
 from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory, Totals, TrainReport
 from smallbignet.training.schedule import highest_rate, learning_rate
 from smallbignet.training.settings import TrainConfig
-from smallbignet.training.trackers import finish_trackers, start_trackers
+from smallbignet.training.trackers import errors_in_main_thread, finish_trackers, start_trackers
 from smallbignet.utils import plots
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.files import fresh_folder, fresh_name, install, writing
@@ -93,6 +93,7 @@ class Trainer:
         """Whether this is the process that writes files and messages."""
         return self.accelerator.is_main_process
 
+    @errors_in_main_thread()
     def run(self) -> TrainReport:
         """Trains until the last epoch, tests the last model, and writes the report.
 
@@ -103,7 +104,8 @@ class Trainer:
         clips = self.batches.clips
         done = progress.epoch * clips + progress.batch * clips // self.batches.steps
         self._say_rate()
-        start_trackers(self.accelerator, self.config, progress)
+        with writing(self.directory.path):
+            start_trackers(self.accelerator, self.config, progress)
         try:
             with bar("train", self.config.optim.epochs * clips, "clips", done, visible=self.is_main) as self.bar:
                 while progress.epoch < self.config.optim.epochs and not progress.is_stopped:
@@ -114,7 +116,8 @@ class Trainer:
                     progress.test = self._final_test(result)
                     self._save_state()
         finally:
-            finish_trackers(self.accelerator)
+            with writing(self.directory.path):
+                finish_trackers(self.accelerator)
         report = self._report(progress.test)
         if self.is_main:
             self.directory.finish(report)
@@ -284,9 +287,10 @@ class Trainer:
 
     def _log(self, epoch: int, split: str, figures: dict[str, float]) -> None:
         """Writes figures to `metrics.jsonl` and to the trackers."""
-        if self.is_main:
-            self.directory.log({"epoch": epoch, "split": split} | figures)
-        self.accelerator.log({f"{split}/{name}": value for name, value in figures.items()}, step=epoch)
+        with writing(self.directory.path):
+            if self.is_main:
+                self.directory.log({"epoch": epoch, "split": split} | figures)
+            self.accelerator.log({f"{split}/{name}": value for name, value in figures.items()}, step=epoch)
 
     def _save_state(self) -> None:
         """Saves all that the run resumes from; a kill at any moment leaves the state before or this one, whole."""
@@ -300,8 +304,11 @@ class Trainer:
             install(fresh, self.directory.state)
 
     def _say_rate(self) -> None:
-        """Says the learning rate if it differs from `optim.lr`."""
+        """Says the learning rate if it differs from `optim.lr`, or never comes up to it."""
         optim = self.config.optim
+        if self.is_main and optim.warmup_epochs > optim.epochs:
+            what = f"the warm-up of {optim.warmup_epochs:g} epochs is longer than the run, so that little is learned"
+            console.print(f"warning: {what}; set optim.warmup_epochs below {optim.epochs}")
         rate = highest_rate(optim)
         if self.is_main and rate != optim.lr:
             reason = f"optim.lr {optim.lr:g} is meant for batches of {optim.lr_base_size}, and these are of {optim.batch_size}"

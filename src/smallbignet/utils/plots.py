@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from smallbignet.utils.files import writing
+
 MOST_BANDS = 12  # classes in a plot of scores over time
 
 
@@ -30,7 +32,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], file: Path) -> None:
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    figure.savefig(file, dpi=120)
+    _save(figure, file)
 
 
 def curves(metrics: Sequence[dict], file: Path) -> None:
@@ -47,7 +49,7 @@ def curves(metrics: Sequence[dict], file: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.savefig(file, dpi=120)
+    _save(figure, file)
 
 
 def reliability(curves: Mapping[str, Sequence[Any]], file: Path) -> None:
@@ -68,7 +70,7 @@ def reliability(curves: Mapping[str, Sequence[Any]], file: Path) -> None:
     axes.set(xlabel="best score", ylabel="share of right answers", xlim=(0, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(file, dpi=120)
+    _save(figure, file)
 
 
 def ablation(rows: Mapping[str, tuple[float, Sequence[float]]], title: str, spread_over: str, file: Path) -> None:
@@ -88,7 +90,7 @@ def ablation(rows: Mapping[str, tuple[float, Sequence[float]]], title: str, spre
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    figure.savefig(file, dpi=120)
+    _save(figure, file)
 
 
 def bands(
@@ -135,4 +137,9 @@ def bands(
         axes[name].set_xticks([])
         axes[name].set_yticks([])
     figure.colorbar(mesh, cax=figure.add_axes((1.02, 0, 0.012, heights["bands"] / total)), label="score")
-    figure.savefig(file, dpi=120, bbox_inches="tight")
+    _save(figure, file, bbox_inches="tight")
+
+
+def _save(figure: Figure, file: Path, **options: Any) -> None:
+    with writing(file):
+        figure.savefig(file, dpi=120, **options)
