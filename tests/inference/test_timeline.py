@@ -77,7 +77,7 @@ def test_what_was_scored_of_a_damaged_video_does_not_count_for_the_next(tmp_path
     path = write_film(tmp_path / "film.mp4", ["red"] * 20)
     reader = classifier.reader("1x1")
     [whole] = reader.read_windows(path)
-    half = WindowClips("damaged.mp4", whole.clips[:2], False, whole.windows[:2], 0, 9, 25.0)
+    half = WindowClips("damaged.mp4", 0 * whole.clips[:2], False, whole.windows[:2], 0, 9, 25.0)
 
     def read_windows(self, name, *lengths):
         yield from [half, Unreadable(name, "damaged")] if name == "damaged.mp4" else [whole]
@@ -85,7 +85,8 @@ def test_what_was_scored_of_a_damaged_video_does_not_count_for_the_next(tmp_path
     monkeypatch.setattr(type(reader), "read_windows", read_windows)
     damaged, fine = make_timelines(classifier, ["damaged.mp4", path])
     assert (damaged.error, damaged.segments) == ("damaged", [])
-    assert [(segment.first_frame, segment.last_frame) for segment in fine.segments] == [(0, 19)]
+    [segment] = fine.segments
+    assert (segment.first_frame, segment.last_frame, segment.score) == (0, 19, pytest.approx(1.0))
 
 
 def test_an_instant_has_the_mean_of_the_windows_over_it():

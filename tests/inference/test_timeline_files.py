@@ -65,7 +65,7 @@ def made(request, tmp_path) -> Timeline:
 
 
 def test_label_studio_finds_the_events_again(made, tmp_path):
-    """It shows frame `floor(time * fps) + 1` of the task's rate, so an event's frames are those from its start to its end."""
+    """It counts frames from 1 and turns them into times at one rate, that of the task: frame n is shown from (n - 1) / fps."""
     write_timelines([made], str(tmp_path / "a.json"), "labelstudio")
     [task] = json.loads((tmp_path / "a.json").read_text())
     with open_video(made.path) as video:

@@ -103,6 +103,7 @@ def test_windows_are_laid_over_time_where_frame_rates_vary(clip, window, tmp_pat
     ends = [*times[1:], times[-1] * 36 / 35]
     assert (windows[0].first_frame, windows[-1].last_frame) == (0, 35)
     for found in windows:
+        assert found.first_frame <= found.last_frame
         assert (found.start, found.end) == pytest.approx((times[found.first_frame], ends[found.last_frame]))
     for before, after in pairwise(windows):
         assert before.first_frame <= after.first_frame <= before.last_frame + 1  # no gap
