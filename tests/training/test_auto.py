@@ -33,6 +33,7 @@ def chosen(**changes) -> dict:
         ({"gpu": True, "train_videos": 5000}, {"model.freeze": ""}),
         ({"num_frames": 900}, {"clip.sampling": "dense", "clip.frame_interval": 8}),
         ({"most": 16}, {"data.balance": "sampler"}),
+        ({"most": 16, "is_multilabel": True}, {"data.balance": "loss"}),
         ({"classes": ["push_left", "pull"]}, {"input.flip": False}),
         ({"classes": ["turn Clockwise", "stop"]}, {"input.flip": False}),
         ({"train_videos": 48}, {"input.size": 160}),

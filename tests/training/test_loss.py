@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smallbignet.training.loss import balanced_weights, classification_loss
+from smallbignet.training.loss import balanced_weights, classification_loss, multilabel_loss, positive_weights
 
 
 def test_balanced_weights_make_classes_count_the_same():
@@ -29,3 +29,17 @@ def test_a_weighted_loss_is_the_mean_of_weighted_terms(smoothing, mixed):
             expected -= weight * ((1 - smoothing) * target + smoothing / 3) * math.log(math.exp(logit) / total) / 2
     targets = torch.tensor(shares) if mixed else torch.tensor([2, 2])
     assert classification_loss(logits, targets, smoothing, torch.tensor(weights)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_of_several_classes_is_the_mean_over_clips_and_classes():
+    """Over plain loops, with the weights of 2 and 6 of 8 videos, which are 6 / 2 and at least 1."""
+    weights = positive_weights(np.array([2, 6]), 8)
+    assert weights.tolist() == [3.0, 1.0]
+    logits, targets = torch.tensor([[1.0, -2.0], [0.5, 0.3]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    expected = 0.0
+    for row, wanted in zip(logits.tolist(), targets.tolist(), strict=True):
+        for logit, target, weight in zip(row, wanted, weights.tolist(), strict=True):
+            share = 0.9 * target + 0.05
+            score = 1 / (1 + math.exp(-logit))
+            expected -= (weight * share * math.log(score) + (1 - share) * math.log(1 - score)) / 4
+    assert multilabel_loss(logits, targets, 0.1, weights).item() == pytest.approx(expected, rel=1e-5)

@@ -272,7 +272,7 @@ def fold_values(data: DataSpec, column: str) -> list[str]:
 
 def share_of_most_frequent(annotations: Annotations) -> float:
     """Share of the videos that have the most frequent label, 0 to 1."""
-    return float(np.bincount(annotations.labels).max() / len(annotations))
+    return float(annotations.counts().max() / len(annotations))
 
 
 def describe_machine(device: str) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 from smallbignet.data.annotations import select_rows
 from smallbignet.data.options import DataSource
 from smallbignet.data.source import read_part
+from smallbignet.errors import SmallBigError
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos, write_report
 from smallbignet.inference.scores import ScoresFile, compare, load_scores, save_scores
@@ -68,6 +69,12 @@ def evaluate(
     def score(name: str) -> Evaluation:
         classifier = VideoClassifier(name, device=device or state.device, precision=precision)
         annotations = select_rows(read_part(data, "val", source, classifier.config.classes), select, data)
+        if classifier.config.scores.kind == "sigmoid":
+            annotations = annotations.as_multilabel()
+        elif annotations.is_multilabel:
+            raise SmallBigError("its videos have several classes, and this model was trained for one in each video", data)
+        if annotations.is_multilabel and (scores or against):
+            raise SmallBigError("scores files and comparisons are for videos with one class each", scores or against)
         wanted = views or classifier.config.views
         classifier.calibrate(annotations.paths.tolist(), wanted, source)
         with bar("evaluate", len(annotations), "videos", visible=state.is_main_process) as progress:
@@ -82,7 +89,8 @@ def evaluate(
         if report:
             with writing(Path(report)):
                 write_report(result, Path(report))
-                write_evaluation_page(Path(report) / "index.html", result, load_config(model), model, source)
+                if not result.is_multilabel:
+                    write_evaluation_page(Path(report) / "index.html", result, load_config(model), model, source)
     return result
 
 
@@ -91,6 +99,8 @@ def show(result: Evaluation) -> Table:
     figures = result.report()
     for fault in figures["unreadable"]:
         console.print(f"unreadable: {fault['path']}: {fault['reason']}")
+    if result.is_multilabel:
+        return _show_multilabel(result)
     caption = f"{figures['videos']} videos, {len(figures['unreadable'])} unreadable, views {result.views}"
     table = Table("class", "videos", "accuracy %", caption=caption)
     for row in sorted((r for r in figures["classes"] if r["videos"]), key=lambda r: r["accuracy"])[:20]:
@@ -110,4 +120,17 @@ def show(result: Evaluation) -> Table:
         verdict = "a real difference" if comparison.p_value < SIGNIFICANT else "may be chance"
         top1 = f"top-1 {100 * comparison.top1:.2f}; p = {comparison.p_value:.2g}, {verdict}"
         table.add_row(f"against {comparison.name}", "", top1)
+    return table
+
+
+def _show_multilabel(result: Evaluation) -> Table:
+    """The figures of videos that may have several classes, the worst classes first."""
+    figures = result.report()
+    caption = f"{figures['videos']} videos, {len(figures['unreadable'])} unreadable, views {result.views}"
+    table = Table("class", "videos", "average precision %", caption=caption)
+    for row in sorted((r for r in figures["classes"] if r["videos"]), key=lambda r: r["average_precision"])[:20]:
+        table.add_row(row["class"], str(row["videos"]), f"{100 * row['average_precision']:.1f}")
+    table.add_section()
+    table.add_row("mean average precision", "", f"{100 * figures['mean_average_precision']:.2f}")
+    table.add_row("best class is one of the video's", "", f"{100 * figures['top1']:.2f}")
     return table

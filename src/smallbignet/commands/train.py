@@ -48,6 +48,8 @@ def show(report: TrainReport) -> Table:
     table = Table(show_header=False, title="finished run")
     top5 = f", top-5 {100 * report.test.top5:.2f} %" if len(load_config(report.directory).classes) > 5 else ""
     rows = {}
+    if report.best_map is not None:
+        rows["best mean average precision"] = f"{100 * report.best_map:.2f} %"
     if report.best_mean_class is not None:
         rows["best mean class accuracy"] = f"{100 * report.best_mean_class:.2f} %"
     stopped = ", after which nothing was better" if report.is_stopped else ""

@@ -24,7 +24,8 @@ class Annotations:
 
     Attributes:
         paths: (N,) of str: video files, or folders of frames.
-        labels: (N,) int64, indices into `classes`.
+        labels: (N,) int64, indices into `classes`; or, where a video may have several classes or none, (N, num_classes) uint8,
+            which is 1 for the classes that it has.
         classes: class names, in the order of their indices.
         columns: further columns of the data set's file, each (N,) of str, to select and split by.
         missing: number of further videos that the data set lists and that are not on disk.
@@ -41,6 +42,28 @@ class Annotations:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether a video may have several classes, or none."""
+        return self.labels.ndim == 2
+
+    def as_multilabel(self) -> Annotations:
+        """The same videos with labels as for several classes each."""
+        if self.is_multilabel:
+            return self
+        return replace(self, labels=np.eye(len(self.classes), dtype=np.uint8)[self.labels])
+
+    def counts(self) -> np.ndarray:
+        """Number of videos of each class: (num_classes,) int64."""
+        if self.is_multilabel:
+            return self.labels.sum(0, dtype=np.int64)
+        return np.bincount(self.labels, minlength=len(self.classes))
+
+    def names(self, row: int) -> list[str]:
+        """The names of a video's classes."""
+        label = self.labels[row]
+        return [self.classes[i] for i in (np.flatnonzero(label) if self.is_multilabel else [label])]
+
     def subset(self, keep: np.ndarray) -> Annotations:
         """Some of the rows, by a mask or an array of indices; the classes stay."""
         columns = {name: values[keep] for name, values in self.columns.items()}
@@ -56,7 +79,7 @@ class Annotations:
             SmallBigError: names `where`: a video's class is not among the others; or the labels are indices and the other
                 classes are named by other numbers, so that it isn't known which are meant.
         """
-        names = [self.classes[label] for label in np.unique(self.labels)]
+        names = [self.classes[label] for label in np.flatnonzero(self.counts())]
         wanted = list(map(clean_name, classes))
         positions = [str(i) for i in range(len(wanted))]
         has_numbers = any(map(str.isdecimal, wanted))
@@ -70,7 +93,11 @@ class Annotations:
             )
             raise SmallBigError(f"{what}; give the names, in a .csv file with the columns path and label", where)
         indices = np.array([index.get(name, -1) for name in self.classes], np.int64)
-        return replace(self, labels=indices[self.labels], classes=list(classes), indexed=wanted == positions and self.indexed)
+        labels = indices[self.labels]
+        if self.is_multilabel:
+            labels = np.zeros((len(self), len(classes)), np.uint8)
+            labels[:, indices[indices >= 0]] = self.labels[:, indices >= 0]
+        return replace(self, labels=labels, classes=list(classes), indexed=wanted == positions and self.indexed)
 
 
 def clean_name(name: str) -> str:
@@ -163,7 +190,7 @@ def split(annotations: Annotations, fraction: float, seed: int, group_column: st
     """
     rng = np.random.default_rng(seed)
     held = _draw_groups(annotations, fraction, rng, group_column) if group_column else _draw_rows(annotations, fraction, rng)
-    largest = np.bincount(annotations.labels).max()
+    largest = annotations.counts().max()
     if 0 < fraction < 1 and not group_column and not held.any():
         counted = f"the largest class has {largest} videos" if largest > 1 else "each class has one video"
         what = f"this split leaves no video to validate on, because {counted}; add videos, or hold out a larger share"
@@ -175,10 +202,11 @@ def split(annotations: Annotations, fraction: float, seed: int, group_column: st
 
 
 def _draw_rows(annotations: Annotations, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """A mask of about a fraction of every class."""
+    """A mask of about a fraction of every class; of all videos, where they may have several classes."""
     held = np.zeros(len(annotations), bool)
-    for label in np.unique(annotations.labels):
-        rows = np.flatnonzero(annotations.labels == label)
+    strata = np.zeros(len(annotations)) if annotations.is_multilabel else annotations.labels
+    for label in np.unique(strata):
+        rows = np.flatnonzero(strata == label)
         held[rng.permutation(rows)[: round(fraction * len(rows))]] = True
     return held
 
@@ -201,7 +229,8 @@ def to_csv(annotations: Annotations, folder: Path) -> str:
     """Annotations as the text of a .csv file that will be in `folder`, which is read back as the same annotations.
 
     Paths are relative to the folder. The column `label` holds class names; where the classes have none, `label_index` holds
-    their indices. Columns whose names are taken by these are left out.
+    their indices. Where videos may have several classes, a semicolon follows each. Columns whose names are taken by these are
+    left out.
 
     Raises:
         SmallBigError: a path is no UTF-8 text, or a name could not be read back.
@@ -212,16 +241,17 @@ def to_csv(annotations: Annotations, folder: Path) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["path", label, *columns])
     folders: dict[str, str] = {}
-    for path, index, *others in zip(annotations.paths.tolist(), annotations.labels, *columns.values(), strict=True):
+    for row, (path, *others) in enumerate(zip(annotations.paths.tolist(), *columns.values(), strict=True)):
         parent, name = os.path.split(path)
         if parent not in folders:
             folders[parent] = _relative(parent, folder)
+        names = annotations.names(row)
         place = os.path.normpath(os.path.join(folders[parent], name))
         if place != place.strip() or "\r" in place:
             raise SmallBigError("a list holds no name with a carriage return or a blank at an end; rename it", ascii(path))
-        if LINE_BREAKS.search(annotations.classes[index]):
+        if any(map(LINE_BREAKS.search, names)):
             raise SmallBigError("the name of its class has a line break; rename it", ascii(path))
-        rows.writerow([place, annotations.classes[index], *others])
+        rows.writerow([place, (";".join([*names, ""]) or ";") if annotations.is_multilabel else names[0], *others])
         try:
             path.encode()
         except UnicodeEncodeError as error:

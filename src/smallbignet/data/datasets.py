@@ -30,7 +30,7 @@ class Batch:
 
     Attributes:
         clips: uint8 NTHWC (N, T, H, W, C).
-        labels: (N,) int64.
+        labels: (N,) int64; or (N, num_classes) uint8 where a video may have several classes.
         rows: (N,) int64, the videos' places in the annotations.
         unreadable: videos that should have been among these, and were replaced.
     """
@@ -82,7 +82,7 @@ class TrainClips:
         self.options = options
         self.seed = seed
         self.augment = augment
-        self.mirrored_labels = augment.mirrored_labels(len(annotations.classes), input_spec.flip)
+        self.mirrored_labels = np.array(augment.mirrored_labels(len(annotations.classes), input_spec.flip))
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -94,8 +94,8 @@ class TrainClips:
             seed = int(rng.integers(2**62))
             path = str(self.annotations.paths[row])
             try:
-                clip, label = self._read(path, int(self.annotations.labels[row]), seed)
-                return Batch(clip[None], torch.tensor([label]), torch.tensor([row]), unreadable)
+                clip, label = self._read(path, self.annotations.labels[row], seed)
+                return Batch(clip[None], torch.as_tensor(label)[None], torch.tensor([row]), unreadable)
             except VideoError as error:
                 unreadable.append(Unreadable(path, error.what))
         what = f"none of the {len(self)} videos could be read; the first: {unreadable[0].reason}"
@@ -109,7 +109,7 @@ class TrainClips:
         yield wanted
         yield from (row for row in rng.permutation(len(self)).tolist() if row != wanted)
 
-    def _read(self, path: str, label: int, seed: int) -> tuple[Tensor, int]:
+    def _read(self, path: str, label: np.ndarray, seed: int) -> tuple[Tensor, np.ndarray]:
         generator = torch.Generator().manual_seed(seed)
         with self.options.open(path) as video:
             places = find_places(video, self.clip, self.options)
@@ -117,7 +117,9 @@ class TrainClips:
         # The crop gets a seed of its own. With the clip's, one place in a video would always get the same crop.
         crop_seed = int(torch.randint(2**62, (), generator=generator))
         clip, mirrored = train_crop(frames, self.input_spec, crop_seed, self.augment)
-        return clip, self.mirrored_labels[label] if mirrored else label
+        if mirrored:  # pairs swap, so their indices swap the columns of several classes as well
+            label = label[self.mirrored_labels] if self.annotations.is_multilabel else self.mirrored_labels[label]
+        return clip, label
 
 
 def epoch_batches(

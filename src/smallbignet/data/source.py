@@ -53,7 +53,7 @@ def read_part(
 def _note_similar_classes(found: Annotations, where: Path) -> None:
     """Names two classes that look like one with two spellings."""
     known: dict[str, str] = {}
-    for label in np.unique(found.labels):
+    for label in np.flatnonzero(found.counts()):
         name = found.classes[label]
         visible = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
         other = known.setdefault(" ".join(visible.casefold().split()), name)
@@ -70,9 +70,8 @@ def _one_row_for_each(found: Annotations, where: Path) -> Annotations:
     if not len(repeated):
         return found
     for row in repeated:
-        labels = found.labels[[firsts[row], row]]
-        if labels[0] != labels[1]:
-            one, other = (found.classes[label] for label in labels)
+        one, other = (";".join(found.names(which)) for which in (int(firsts[row]), int(row)))
+        if one != other:
             what = f'{found.paths[firsts[row]]} and {found.paths[row]} are one file with two classes, "{one}" and "{other}"'
             raise SmallBigError(what, where)
     note(f"{where}: left out {len(repeated)} rows with a file that another row has, such as {found.paths[repeated[0]]}")
@@ -114,7 +113,7 @@ def read_annotations(path: str | Path, source: DataSource = DataSource(), classe
 
 def _count_from_zero(found: Annotations, count: int, where: Path) -> Annotations:
     """Numbers from 0 for labels whose class names are numbered from 1, unless they are from 0 already, or no numbers."""
-    used = [found.classes[label] for label in np.unique(found.labels)]
+    used = [found.classes[label] for label in np.flatnonzero(found.counts())]
     if not all(map(str.isdecimal, used)) or min(map(int, used)) == 0:
         return found
     if max(map(int, used)) != count:

@@ -60,6 +60,8 @@ def read_split(spec: DataSpec) -> tuple[Annotations, Annotations]:
         SmallBigError: there is nothing to read, or a part is empty.
     """
     train, val = _read_parts(spec)
+    if train.is_multilabel or val.is_multilabel:
+        train, val = train.as_multilabel(), val.as_multilabel()
     _note_lacking(train, val, spec.train)
     return train, val
 
@@ -101,7 +103,7 @@ def _without(train: Annotations, val: Annotations, where: str) -> tuple[Annotati
 
 def _check_first_class(annotations: Annotations, where: str) -> None:
     """Refuses indices that seem to be counted from 1: every class has a video, but the class 0."""
-    used = np.unique(annotations.labels)
+    used = np.flatnonzero(annotations.counts())
     highest = len(annotations.classes) - 1
     if annotations.indexed and highest > 1 and used.tolist() == list(range(1, highest + 1)):
         what = f"the class indices count from 1 to {highest}, and the first class has the index 0"
@@ -110,7 +112,7 @@ def _check_first_class(annotations: Annotations, where: str) -> None:
 
 def _note_lacking(train: Annotations, val: Annotations, where: str) -> None:
     """Names the classes that are trained but never validated, and those that are validated but never trained."""
-    trained, validated = np.unique(train.labels), np.unique(val.labels)
+    trained, validated = (np.flatnonzero(part.counts()) for part in (train, val))
     never_trained, never_validated = np.setdiff1d(validated, trained), np.setdiff1d(trained, validated)
     for lacking, what in (
         (never_trained, "no video to train on, so every answer for them will be wrong"),
@@ -123,7 +125,7 @@ def _note_lacking(train: Annotations, val: Annotations, where: str) -> None:
 
 def note_imbalance(train: Annotations) -> None:
     """Warns where the most frequent class has over ten times as many videos as the rarest one."""
-    counts = np.bincount(train.labels, minlength=len(train.classes))
+    counts = train.counts()
     present = np.flatnonzero(counts)
     rarest = present[counts[present].argmin()]
     most = counts.argmax()

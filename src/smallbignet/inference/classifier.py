@@ -141,7 +141,9 @@ class VideoClassifier:
 
     @torch.inference_mode()
     def scores(self, clips: Tensor) -> Tensor:
-        """Softmax scores of clips, without the temperature, which is for the mean over a video's views.
+        """Scores of clips: their softmax, or their sigmoid where a video may have several classes.
+
+        The temperature is not applied, because it is for the mean over a video's views.
 
         Args:
             clips: uint8 NTHWC (N, T, H, W, C).
@@ -155,7 +157,8 @@ class VideoClassifier:
         """
         if not self.is_ready:
             raise SmallBigError("int8 needs `calibrate` on some videos first")
-        scores = torch.cat([self.network(images).softmax(1).cpu() for images in self.inputs(clips)])
+        logits = torch.cat([self.network(images).cpu() for images in self.inputs(clips)])
+        scores = logits.sigmoid() if self.config.scores.kind == "sigmoid" else logits.softmax(1)
         check_finite(scores, "scores", self.precision)
         return scores
 

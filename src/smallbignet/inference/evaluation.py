@@ -19,6 +19,7 @@ from smallbignet.data.frames import Unreadable
 from smallbignet.data.loader import make_loader
 from smallbignet.data.options import VideoOptions
 from smallbignet.errors import WorkError
+from smallbignet.inference import multilabel
 from smallbignet.inference.calibration import calibration_error, reliability
 from smallbignet.inference.classifier import VIEWS_AT_ONCE, VideoClassifier, VideoScores
 from smallbignet.utils import plots
@@ -47,7 +48,7 @@ class Evaluation:
 
     Attributes:
         videos: (N,) of str, paths as the data set gives them.
-        labels: (N,) int64.
+        labels: (N,) int64; or (N, num_classes) uint8 where videos may have several classes.
         scores: (N, num_classes) float32, mean softmax over the views, at the model's temperature.
         classes: class names in the order of the scores.
         unreadable: the videos that could not be read.
@@ -66,12 +67,21 @@ class Evaluation:
     comparison: Comparison | None = None
 
     @property
+    def is_multilabel(self) -> bool:
+        """Whether a video may have several classes, or none."""
+        return self.labels.ndim == 2
+
+    @property
     def right(self) -> np.ndarray:
-        """(N,) of bool, whether each video's best class is its label."""
-        return self.scores.argmax(1) == self.labels
+        """(N,) of bool, whether each video's best class is its label, or one of its labels."""
+        best = self.scores.argmax(1)
+        return self.labels[np.arange(len(best)), best] == 1 if self.is_multilabel else best == self.labels
 
     def accuracy(self, k: int = 1) -> float:
         """Share of the videos whose label is among the k best scores, 0 to 1."""
+        if self.is_multilabel:
+            ranked = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]
+            return float(np.take_along_axis(self.labels, ranked, 1).any(1).mean())
         scores = torch.from_numpy(self.scores)
         # of equal scores, argmax takes the first, as the confusion matrix does; topk takes any
         best = scores.topk(min(k, len(self.classes))).indices if k > 1 else scores.argmax(1, keepdim=True)
@@ -108,12 +118,37 @@ class Evaluation:
         return {"share": float(known.mean()), "precision": float(self.right[known].mean()) if known.any() else None}
 
     def loss(self) -> float:
-        """Mean negative logarithm of the label's score."""
+        """Mean negative logarithm of the label's score, or of what is true of each class."""
+        if self.is_multilabel:
+            return multilabel.cross_entropy(self.scores, self.labels)
         own = self.scores[np.arange(len(self.labels)), self.labels]
         return float(-np.log(np.maximum(own, 1e-12)).mean())
 
+    def average_precision(self) -> float:
+        """The mean over the classes of their average precision (mAP), 0 to 1, where videos may have several classes."""
+        return float(np.nanmean(multilabel.average_precision(self.scores, self.labels)))
+
+    def _multilabel_report(self) -> dict:
+        """All figures of videos that may have several classes."""
+        counts = self.labels.sum(0, dtype=np.int64).tolist()
+        precisions = multilabel.average_precision(self.scores, self.labels)
+        return {
+            "videos": len(self.videos),
+            "unreadable": [asdict(video) for video in self.unreadable],
+            "views": self.views,
+            "mean_average_precision": self.average_precision(),
+            "top1": self.accuracy(1),
+            "loss": self.loss(),
+            "classes": [
+                {"class": name, "videos": n, "average_precision": float(precision) if n else None}
+                for name, n, precision in zip(self.classes, counts, precisions, strict=True)
+            ],
+        }
+
     def report(self) -> dict:
         """All figures, as plain data."""
+        if self.is_multilabel:
+            return self._multilabel_report()
         per_class = self.per_class()
         accuracies = [row["accuracy"] for row in per_class if row["accuracy"] is not None]
         return {
@@ -176,14 +211,16 @@ def score_videos(
 
 
 def write_report(result: Evaluation, folder: Path) -> None:
-    """Writes report.json, classes.csv, confusion.csv, confusion.png and reliability.png."""
+    """Writes report.json and classes.csv; for videos with one class each also confusion.csv, confusion.png, reliability.png."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = result.report()
     (folder / "report.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with open(folder / "classes.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["class", "videos", "accuracy"])
+        writer = csv.DictWriter(file, list(figures["classes"][0]))
         writer.writeheader()
         writer.writerows(figures["classes"])
+    if result.is_multilabel:
+        return
     with open(folder / "confusion.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["label", *result.classes])

@@ -33,6 +33,7 @@ class Facts:
         short_side: median of the shorter sides of the frames, in pixels.
         gpu: whether the run takes place on a GPU.
         cores: threads that compute, on a CPU.
+        is_multilabel: whether videos may have several classes.
         has_lite: whether timm and the ImageNet weights of EfficientNet-Lite0 are installed.
     """
 
@@ -45,6 +46,7 @@ class Facts:
     gpu: bool
     cores: int
     has_lite: bool
+    is_multilabel: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def _choose_network(facts: Facts) -> list[Setting]:
 def _choose_balance(facts: Facts) -> list[Setting]:
     if facts.most <= IMBALANCE * facts.fewest:
         return []
-    return [Setting("data.balance", "sampler", f"classes have {facts.fewest} to {facts.most} videos")]
+    way = "loss" if facts.is_multilabel else "sampler"
+    return [Setting("data.balance", way, f"classes have {facts.fewest} to {facts.most} videos")]
 
 
 def _choose_clip(facts: Facts) -> list[Setting]:

@@ -29,6 +29,8 @@ class TrainBatches:
         self.processes = processes
         self.accumulate = config.optim.accumulate
         self.videos = len(annotations)
+        if config.data.balance == "sampler" and annotations.is_multilabel:
+            raise SmallBigError("a sampler is for videos with one class each; use data.balance loss", "data.balance sampler")
         self.balanced = annotations.labels if config.data.balance == "sampler" else None
         self._check()
         self.steps = max(self.videos // config.optim.batch_size, 1)

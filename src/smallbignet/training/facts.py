@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 from statistics import median
 
-import numpy as np
 import torch
 
 from smallbignet.data.split import DataSpec, read_split
@@ -29,7 +28,7 @@ def find_facts(data: DataSpec, device: str) -> Facts:
     """
     with quiet():  # the run says the same of the data once more
         train, _ = read_split(data)
-    counts = np.bincount(train.labels)
+    counts = train.counts()
     counts = counts[counts > 0]
     num_frames, sides = zip(*_look_at(train.paths[:: max(len(train) // LOOKED_AT, 1)].tolist(), data), strict=True)
     return Facts(
@@ -41,6 +40,7 @@ def find_facts(data: DataSpec, device: str) -> Facts:
         short_side=int(median(sides)),
         gpu=pick_device(device).type == "cuda",
         cores=torch.get_num_threads(),
+        is_multilabel=train.is_multilabel,
         has_lite=find_spec("timm") is not None and find_spec(PACKAGE) is not None,
     )
 

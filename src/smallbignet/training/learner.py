@@ -23,7 +23,7 @@ from smallbignet.models.smallbig import Bottleneck
 from smallbignet.models.zoo import build_model
 from smallbignet.ops.recompute import recompute
 from smallbignet.training.distributed import gather_state, is_sharded
-from smallbignet.training.loss import classification_loss
+from smallbignet.training.loss import classification_loss, multilabel_loss
 from smallbignet.training.schedule import BATCH_NORMS, freeze_statistics, highest_rate
 from smallbignet.training.settings import NetworkSpec, OptimSpec, TrainConfig
 from smallbignet.weights.adapter import ADDED, CLASSIFIER
@@ -36,7 +36,8 @@ class Learner:
     """A network, its optimizer and the moving average of its weights, on the accelerator's device.
 
     Args:
-        class_weights: (num_classes,) the weight of each class in the loss; None where all count the same.
+        class_weights: (num_classes,) the weight of each class in the loss, or of its videos where they may have several
+            classes; None where all count the same.
 
     Attributes:
         model: the network as Accelerate wraps it.
@@ -114,11 +115,13 @@ class Learner:
         optim = self.config.optim
         labels = part.labels.to(device, non_blocking=True)
         images = to_input(part.clips.to(device, non_blocking=True), self.config.input)
-        images, targets = mix(images, labels, self.num_classes, self.config.augment, seed)
+        is_multilabel = labels.dim() == 2
+        images, targets = mix(images, labels.float() if is_multilabel else labels, self.num_classes, self.config.augment, seed)
         with self.accelerator.accumulate(self.model):
             with self.saving():
                 logits = self._forward(images.contiguous(memory_format=self.memory_format))
-            loss = classification_loss(logits.float(), targets, optim.label_smoothing, self.class_weights)
+            loss_of = multilabel_loss if is_multilabel else classification_loss
+            loss = loss_of(logits.float(), targets, optim.label_smoothing, self.class_weights)
             # The mean over the batch is the sum over all parts of all processes of loss * len(labels) / clips. Accelerate
             # divides each loss by the number of parts, and PyTorch averages over the processes, so both are undone here.
             all_parts = optim.accumulate * self.accelerator.num_processes
@@ -127,7 +130,8 @@ class Learner:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), optim.clip_grad)
             self.optimizer.step()
             self.optimizer.zero_grad()
-        correct = (logits.argmax(1) == labels).sum()
+        best = logits.argmax(1)
+        correct = (labels.gather(1, best[:, None]) if is_multilabel else best == labels).sum()
         number = torch.tensor(float(len(labels)), device=device)
         return torch.stack([loss.detach() * len(labels), correct.float(), number])
 

@@ -94,6 +94,7 @@ class Progress:
         best_train_top1: top-1 on the training clips in that epoch, 0 to 1; None before the first, and under mixup or CutMix.
         best_confused: the classes that are confused most in that validation.
         last_top1: top-1 of the last validation, 0 to 1; negative before the first.
+        best_map: mean average precision in that validation, 0 to 1, where videos may have several classes; else None.
         best_loss: lowest validation loss so far.
         better_epoch: the last epoch whose validation was better than all before in top-1 or in loss.
         is_stopped: whether the run ended early, after `optim.patience` epochs without a better validation.
@@ -121,6 +122,7 @@ class Progress:
     best_mean_class: float | None = None
     best_train_top1: float | None = None
     best_confused: list[Confused] = field(default_factory=list)
+    best_map: float | None = None
     best_loss: float = math.inf
     better_epoch: int = 0
     is_stopped: bool = False
@@ -163,6 +165,8 @@ class TrainReport:
         best_train_top1: top-1 on the augmented training clips in that epoch, 0 to 1; None where it is not known, as under
             mixup and CutMix.
         best_confused: the classes that are confused most in that validation, the worst first.
+        best_map: mean average precision in that validation, 0 to 1, by which it is the best, where videos may have several
+            classes; else None.
         is_stopped: whether the run ended early, after `optim.patience` epochs without a better validation.
     """
 
@@ -181,6 +185,7 @@ class TrainReport:
     best_mean_class: float | None = None
     best_train_top1: float | None = None
     best_confused: list[Confused] = field(default_factory=list)
+    best_map: float | None = None
     is_stopped: bool = False
 
     @property

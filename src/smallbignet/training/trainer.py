@@ -22,12 +22,13 @@ from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.inference.calibration import calibration_error, fit_scores, reliability, temper
 from smallbignet.inference.classifier import VideoClassifier
 from smallbignet.inference.evaluation import Evaluation, score_videos
+from smallbignet.inference.multilabel import fit_thresholds
 from smallbignet.report.evaluation import write_evaluation_page
 from smallbignet.training.batches import TrainBatches
 from smallbignet.training.confusion import most_confused
 from smallbignet.training.distributed import make_accelerator
 from smallbignet.training.learner import Learner, build_network
-from smallbignet.training.loss import balanced_weights
+from smallbignet.training.loss import balanced_weights, positive_weights
 from smallbignet.training.run_directory import FinalTest, Progress, RunDirectory, Totals, TrainReport
 from smallbignet.training.schedule import highest_rate, learning_rate
 from smallbignet.training.settings import TrainConfig
@@ -37,7 +38,7 @@ from smallbignet.utils.console import bar, console
 from smallbignet.utils.files import fresh_folder, fresh_name, install, writing
 from smallbignet.utils.memory import keep_memory
 from smallbignet.version import __version__
-from smallbignet.weights.directory import ModelConfig, save_model, write_config
+from smallbignet.weights.directory import ModelConfig, ScoreSpec, save_model, write_config
 from smallbignet.weights.load import tagged_weights
 
 
@@ -74,7 +75,9 @@ class Trainer:
         self.progress = Progress()
         self.accelerator.register_for_checkpointing(self.progress)
         source = {"source": "smallbig train", "smallbignet": __version__, "started from": start or "random"}
-        self.model_config = ModelConfig(arguments, self.train_set.classes, config.clip, config.input, config.run.views, source)
+        scores = ScoreSpec("sigmoid" if self.train_set.is_multilabel else "softmax")
+        classes = self.train_set.classes
+        self.model_config = ModelConfig(arguments, classes, config.clip, config.input, config.run.views, source, scores)
         self.accelerator.wait_for_everyone()
         if state:
             self.accelerator.load_state(str(state))
@@ -86,6 +89,8 @@ class Trainer:
         balance = self.config.data.balance
         if balance == "none" and self.is_main:
             note_imbalance(self.train_set)
+        if balance == "loss" and self.train_set.is_multilabel:
+            return positive_weights(self.train_set.counts(), len(self.train_set))
         return balanced_weights(self.train_set.labels, len(self.train_set.classes)) if balance == "loss" else None
 
     @property
@@ -218,7 +223,11 @@ class Trainer:
         progress.last_top1 = val.accuracy()
         progress.val_videos = len(val.videos)
         progress.val_unreadable = {video.path: video.reason for video in val.unreadable}
-        is_best = progress.last_top1 > progress.best_top1
+        if val.is_multilabel:
+            average_precision = val.average_precision()
+            is_best = progress.best_map is None or average_precision > progress.best_map
+        else:
+            is_best = progress.last_top1 > progress.best_top1
         if is_best or val.loss() < progress.best_loss:
             progress.better_epoch = epoch
         progress.best_loss = min(progress.best_loss, val.loss())
@@ -227,10 +236,13 @@ class Trainer:
         if is_best:
             progress.best_top1 = progress.last_top1
             progress.best_epoch = epoch
-            progress.best_mean_class = val.report()["mean_class_accuracy"]
+            if val.is_multilabel:
+                progress.best_map = average_precision
+            else:
+                progress.best_mean_class = val.report()["mean_class_accuracy"]
+                progress.best_confused = most_confused(val.confusion(), val.classes)
             mixes = self.config.augment.mixup or self.config.augment.cutmix
             progress.best_train_top1 = None if mixes else progress.totals.correct / progress.totals.clips
-            progress.best_confused = most_confused(val.confusion(), val.classes)
             if self.is_main:
                 save_model(model, self._calibrated(val), self.directory.best)
         figures = {"loss": val.loss(), "top1": progress.last_top1, "top5": val.accuracy(5), "videos": len(val.videos)}
@@ -253,11 +265,19 @@ class Trainer:
 
     def _calibrated(self, val: Evaluation) -> ModelConfig:
         """The model's configuration, with a temperature and a threshold fitted on the scores of the validation videos."""
+        if val.is_multilabel:
+            thresholds = fit_thresholds(val.scores, val.labels)
+            return replace(self.model_config, scores=ScoreSpec("sigmoid", thresholds=thresholds))
         return replace(self.model_config, scores=fit_scores(val.scores, val.labels, self.config.run.wanted_precision))
 
     def _final_test(self, result: Evaluation) -> FinalTest:
         """The figures of the last model, which gets the temperature and the threshold that fit its scores."""
         config = self._calibrated(result)
+        figures = ("last", self.config.run.views, len(result.videos), result.accuracy(), result.accuracy(5))
+        if result.is_multilabel:
+            if self.is_main:
+                write_config(config, self.directory.last)
+            return FinalTest(*figures)
         tempered = temper(result.scores, config.scores.temperature)
         if self.is_main:
             write_config(config, self.directory.last)
@@ -274,11 +294,7 @@ class Trainer:
                 self.config.to_yaml(),
             )
         return FinalTest(
-            model="last",
-            views=self.config.run.views,
-            videos=len(result.videos),
-            top1=result.accuracy(),
-            top5=result.accuracy(5),
+            *figures,
             calibration_error=calibration_error(result.scores, result.labels),
             calibrated_error=calibration_error(tempered, result.labels),
         )
@@ -328,9 +344,10 @@ class Trainer:
             train_videos=len(self.train_set),
             val_videos=progress.val_videos,
             unreadable=progress.unreadable | progress.val_unreadable,
-            guessing=float(np.bincount(self.val_set.labels).max() / len(self.val_set)),
+            guessing=float(self.val_set.counts().max() / len(self.val_set)),
             best_mean_class=progress.best_mean_class,
             best_train_top1=progress.best_train_top1,
             best_confused=progress.best_confused,
+            best_map=progress.best_map,
             is_stopped=progress.is_stopped,
         )

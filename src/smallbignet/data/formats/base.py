@@ -54,6 +54,13 @@ def annotate(
     return Annotations(np.array(paths, str), labels, classes, _arrays(columns), missing)
 
 
+def annotate_sets(paths: Sequence[str], sets: Sequence[Sequence[str]], columns: dict[str, list[str]]) -> Annotations:
+    """Annotations of some paths and the class names that each of them has, which may be several or none."""
+    classes = sort_names(name for names in sets for name in names)
+    labels = np.array([[name in map(clean_name, names) for name in classes] for names in sets], np.uint8)
+    return Annotations(np.array(paths, str), labels.reshape(len(paths), len(classes)), classes, _arrays(columns))
+
+
 def annotate_indices(
     paths: Sequence[str], indices: Sequence[int], where: object, columns: dict[str, list[str]] | None = None
 ) -> Annotations:

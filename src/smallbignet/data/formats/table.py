@@ -1,4 +1,7 @@
-"""A .csv file with a header: a column of paths, a column of labels, and any others, to select and split by."""
+"""A .csv file with a header: a column of paths, a column of labels, and any others, to select and split by.
+
+Videos that may have several classes have labels such as "run;jump", or one column for each class, with 0 and 1.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,15 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from smallbignet.data.annotations import LINE_BREAKS, Annotations, clean_name, read_text
-from smallbignet.data.formats.base import Format, annotate, annotate_indices, full_paths, sort_names
+from smallbignet.data.formats.base import Format, annotate, annotate_indices, annotate_sets, full_paths, sort_names
 from smallbignet.data.options import DataSource
 from smallbignet.errors import SmallBigError
+
+SEPARATOR = ";"  # between the classes of a video
+NO_CLASSES = ("fold", "split")  # columns that are no classes, even if they hold only 0 and 1
 
 
 class Table(Format):
@@ -24,6 +32,8 @@ class Table(Format):
         label_column = source.label_column
         if label_column not in header and "label_index" in header:
             label_column = "label_index"
+        if label_column == "label" not in header and (classes := _class_columns(path, source.path_column, header)):
+            return _read_class_columns(path, source, classes)
         rows = read_table(path, (source.path_column, label_column))
         for line, row in rows:
             if any(LINE_BREAKS.search(value) for name, value in row.items() if name != source.path_column):
@@ -31,12 +41,32 @@ class Table(Format):
         columns = {name: [clean_name(row[name]) for _, row in rows] for name in header if name != source.path_column}
         paths = full_paths([row[source.path_column] for _, row in rows], path, source)
         labels = columns.pop(label_column)
+        if any(SEPARATOR in label for label in labels):
+            sets = [list(filter(None, map(str.strip, label.split(SEPARATOR)))) for label in labels]
+            return annotate_sets(paths, sets, columns)
         if not label_column.endswith("_index"):
             return annotate(paths, labels, sort_names(labels), columns)
         for (line, _), label in zip(rows, labels, strict=True):
             if not label.isdecimal():
                 raise SmallBigError(f'line {line}: "{label}" in the column {label_column} is no class index', path)
         return annotate_indices(paths, list(map(int, labels)), path, columns)
+
+
+def _class_columns(file: Path, path_column: str, header: list[str]) -> list[str]:
+    """The columns that hold nothing but 0 and 1, if there are at least two; a fold or a split is no class."""
+    rows = read_table(file, (path_column,))
+    named = [name for name in header if name not in (path_column, *NO_CLASSES)]
+    found = [name for name in named if {row[name] for _, row in rows} <= {"0", "1"}]
+    return found if rows and len(found) > 1 else []
+
+
+def _read_class_columns(file: Path, source: DataSource, classes: list[str]) -> Annotations:
+    rows = [row for _, row in read_table(file, (source.path_column,))]
+    others = [name for name in rows[0] if name not in (source.path_column, *classes)]
+    paths = full_paths([row[source.path_column] for row in rows], file, source)
+    labels = np.array([[int(row[name]) for name in classes] for row in rows], np.uint8)
+    columns = {name: np.array([clean_name(row[name]) for row in rows], str) for name in others}
+    return Annotations(np.array(paths, str), labels, classes, columns)
 
 
 def _read_header(file: Path) -> list[str]:
