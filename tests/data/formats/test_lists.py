@@ -110,3 +110,10 @@ def test_indices_and_classes_that_are_named_by_other_numbers(tmp_path):
     with pytest.raises(SmallBigError, match="named by numbers"):
         read_annotations(tmp_path / "list.txt", classes=["1", "2"])
     assert read_annotations(tmp_path / "list.txt", classes=["0", "1"]).labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(("text", "is_noted"), [("a.mp4 3 7\nb.mp4 1 5\n", True), ("a.mp4 3 7\nb.mp4 90 5\n", False)])
+def test_numbers_of_frames_that_could_be_labels_are_noted(tmp_path, capsys, text, is_noted):
+    (tmp_path / "a.txt").write_text(text)
+    assert read_annotations(tmp_path / "a.txt").labels.tolist() == [7, 5]
+    assert ("could be a class index as well" in capsys.readouterr().err) == is_noted

@@ -14,6 +14,7 @@ from smallbignet.data.folders import is_video
 from smallbignet.data.formats.base import Format, annotate_indices, full_paths
 from smallbignet.data.options import DataSource
 from smallbignet.errors import SmallBigError
+from smallbignet.utils.console import note
 
 _QUOTED = re.compile(r'"(?P<path>(?:[^"]|"")*)"(?P<rest>[\s,].*)')
 _NUMBERS_AFTER = re.compile(r"(?P<path>.*?)[\s,;]+\d+[\d\s,;]*")
@@ -34,6 +35,7 @@ class PathList(Format):
             raise SmallBigError(f"{what}; list the videos in a .csv file with the columns path and label", path)
         paths = []
         indices = []
+        frames = []  # the numbers of frames of video files
         counts: dict[int, int] = {}  # how many numbers follow a video file: the line that shows it first
         for number, line in enumerate(read_text(path).splitlines(), 1):
             if not line.strip():
@@ -43,12 +45,17 @@ class PathList(Format):
                 raise SmallBigError(f"line {number} is not `path label` or `path num_frames label` with a class index", path)
             if is_video(video):
                 counts.setdefault(len(numbers), number)
-            has_no_frames = is_video(video) and len(numbers) > 1 and int(numbers[0]) == 0  # so 0 is a label, too
+            if is_video(video) and len(numbers) > 1:
+                frames.append(int(numbers[0]))
+            has_no_frames = 0 in frames  # so 0 is a label, too
             if has_no_frames or _has_more_labels(video, path, source) or len(counts) > 1:
                 what = f"line {number} seems to have several labels, and each video has one"
                 raise SmallBigError(f"{what}: `path label` or `path num_frames label`", path)
             paths.append(video)
             indices.append(int(numbers[-1]))
+        if frames and max(frames) <= max(indices):
+            what = "the first number after each video file is read as its number of frames, and could be a class index as well"
+            note(f"{path}: {what}; each video has one label, the last number")
         return annotate_indices(full_paths(paths, path, source), indices, path)
 
 
