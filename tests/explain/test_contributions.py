@@ -8,7 +8,7 @@ import torch
 from networks import clip_for, make, make_clip
 
 from smallbignet import WorkError
-from smallbignet.explain.contributions import contributions
+from smallbignet.explain.contributions import Contributions, contributions
 from smallbignet.models.zoo import SLOWFAST
 
 NAMES = ["c2d_r23", "i3d_r23", "nonlocal_r23", "tsm_r50", "smallbig_r23", "smallbig_slowonly_r50", *list(SLOWFAST)[:2]]
@@ -69,6 +69,12 @@ def test_a_head_with_a_window_counts_borders_less():
     share = torch.outer(times, times) / (4 * 9) / 2  # of 4 windows with 9 positions each, in 2 frames
     expected = torch.einsum("c,cthw->thw", network.fc.weight[0].double(), features) * share
     assert np.allclose(found.map, expected.detach().numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_the_error_is_relative_to_what_was_added_up():
+    parts = {"map": np.array([[[3.0, -2.0]]])}
+    assert Contributions(parts, -1.0, 0.001).error == pytest.approx(0.001 / 5)  # of a logit near 0
+    assert Contributions(parts, 100.0, 101.5).error == pytest.approx(0.5 / 101.5)
 
 
 def test_weights_that_are_not_numbers():

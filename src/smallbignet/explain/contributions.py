@@ -52,8 +52,12 @@ class Contributions:
 
     @property
     def error(self) -> float:
-        """The distance of `total` from the logit, relative to the logit."""
-        return abs(self.total - self.logit) / max(abs(self.logit), np.finfo(np.float32).tiny)
+        """The distance of `total` from the logit, relative to the logit, the bias or the sum of absolute contributions.
+
+        Whichever is largest counts. A logit near 0 is the difference of large sums, and its rounding error is that of the sums.
+        """
+        size = max(abs(self.logit), abs(self.bias), float(np.abs(self.map).sum()))
+        return abs(self.total - self.logit) / max(size, np.finfo(np.float32).tiny)
 
 
 def contributions(network: VideoNetwork, clip: Tensor, label: int, against: int | None = None) -> Contributions:

@@ -52,7 +52,7 @@ def tint(frame: np.ndarray, values: np.ndarray, scale: float) -> np.ndarray:
     shares = np.clip(enlarge(values, *frame.shape[:2]) / scale, -1, 1)
     colours = colormaps[SIGNED]((shares + 1) / 2)[..., :3] * 255
     grey = frame.mean(2, keepdims=True).repeat(3, 2)
-    alpha = 0.75 * np.abs(shares)[..., None]
+    alpha = 0.65 * np.abs(shares)[..., None]
     return (grey * (1 - alpha) + colours * alpha).round().astype(np.uint8)
 
 
