@@ -25,7 +25,7 @@ from smallbignet.explain.proof import Deletion
 
 COLUMNS = 8  # frames beside each other
 LEAST_COLUMNS = 5  # so that a picture's title fits
-SIGNED, POSITIVE = "RdBu_r", "inferno"  # colours: red above zero and blue below; dark to bright
+SIGNED, POSITIVE = "bwr", "inferno"  # colours: red above zero and blue below; dark to bright
 DPI = 100
 OVERLAY_SIDE = 224  # pixels; the frames of smaller clips are enlarged in the video
 SIDE = 1.4  # inches of a frame
