@@ -131,6 +131,7 @@ def same(one: Annotations, other: Annotations) -> bool:
         ("set.csv", "path,label\na.mp4,007\nb.mp4,7\n"),
         ("set.csv", "path,label_index,fold\na.mp4,3,0\nb.mp4,1,1\n"),
         ("set.csv", 'path,label,fold,note\na.mp4,"run, fast",1,"x ""y"""\nb.mp4,caf\u00e9,0,\n'),
+        ("set.csv", "path,label_name\na.mp4,run;jump\nb.mp4,walk\n"),
         ("set.csv", 'path,label\n"e, f.mp4",a\n"g\nh.mp4",b\n'),
     ],
 )

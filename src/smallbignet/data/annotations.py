@@ -16,6 +16,7 @@ import numpy as np
 from smallbignet.errors import SmallBigError
 
 LINE_BREAKS = re.compile(r"[\n\r]")
+SEPARATOR = ";"  # between the classes of a video in a list
 
 
 @dataclass(frozen=True)
@@ -229,14 +230,18 @@ def to_csv(annotations: Annotations, folder: Path) -> str:
     """Annotations as the text of a .csv file that will be in `folder`, which is read back as the same annotations.
 
     Paths are relative to the folder. The column `label` holds class names; where the classes have none, `label_index` holds
-    their indices. Where videos may have several classes, a semicolon follows each. Columns whose names are taken by these are
+    their indices. Where videos may have several classes, a semicolon follows each; where they have one, and a name holds a
+    semicolon, the column is `label_name`. Columns whose names are taken by these are
     left out.
 
     Raises:
         SmallBigError: a path is no UTF-8 text, or a name could not be read back.
     """
     label = "label_index" if annotations.indexed else "label"
-    columns = {name: values for name, values in annotations.columns.items() if name not in ("path", "label", "label_index")}
+    if not annotations.is_multilabel and any(SEPARATOR in name for name in annotations.classes):
+        label = "label_name"
+    taken = ("path", "label", "label_index", "label_name")
+    columns = {name: values for name, values in annotations.columns.items() if name not in taken}
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["path", label, *columns])

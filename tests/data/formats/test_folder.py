@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallbignet.data.annotations import Annotations
+from smallbignet.data.annotations import Annotations, to_csv
 from smallbignet.data.options import DataSource
 from smallbignet.data.source import find_files, read_annotations, read_part
 from smallbignet.errors import SmallBigError
@@ -215,3 +215,11 @@ def test_folders_of_the_same_names_in_every_class_are_named(tmp_path, capsys, fi
     make(tmp_path, *files)
     assert len(read_annotations(tmp_path).classes) == 2
     assert ("ann, bob are the classes, and each holds the folders run, walk" in capsys.readouterr().err) == is_noted
+
+
+def test_a_class_with_a_semicolon_in_its_name_is_one_class(tmp_path):
+    make(tmp_path, "run;jump/a.mp4", "walk/b.mp4")
+    given = read_annotations(tmp_path)
+    (tmp_path / "clean.csv").write_text(to_csv(given, tmp_path))
+    found = read_annotations(tmp_path / "clean.csv")
+    assert found.classes == ["run;jump", "walk"] and rows(found) == rows(given)

@@ -12,17 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from smallbignet.data.annotations import LINE_BREAKS, Annotations, clean_name, read_text
+from smallbignet.data.annotations import LINE_BREAKS, SEPARATOR, Annotations, clean_name, read_text
 from smallbignet.data.formats.base import Format, annotate, annotate_indices, annotate_sets, full_paths, sort_names
 from smallbignet.data.options import DataSource
 from smallbignet.errors import SmallBigError
 
-SEPARATOR = ";"  # between the classes of a video
 NO_CLASSES = ("fold", "split")  # columns that are no classes, even if they hold only 0 and 1
 
 
 class Table(Format):
-    """Labels are class names, also where they are numbers; a column whose name ends in `_index` holds class indices."""
+    """Labels are class names, also where they are numbers; a column whose name ends in `_index` holds class indices.
+
+    A semicolon separates several labels, but not in the column `label_name`.
+    """
 
     def recognises(self, path: Path, source: DataSource) -> bool:
         return path.suffix.lower() == ".csv" and path.is_file()
@@ -30,8 +32,8 @@ class Table(Format):
     def read(self, path: Path, source: DataSource) -> Annotations:
         header = _read_header(path)
         label_column = source.label_column
-        if label_column not in header and "label_index" in header:
-            label_column = "label_index"
+        if label_column not in header:
+            label_column = next((name for name in ("label_index", "label_name") if name in header), label_column)
         if label_column == "label" not in header and (classes := _class_columns(path, source.path_column, header)):
             return _read_class_columns(path, source, classes)
         rows = read_table(path, (source.path_column, label_column))
@@ -41,7 +43,7 @@ class Table(Format):
         columns = {name: [clean_name(row[name]) for _, row in rows] for name in header if name != source.path_column}
         paths = full_paths([row[source.path_column] for _, row in rows], path, source)
         labels = columns.pop(label_column)
-        if any(SEPARATOR in label for label in labels):
+        if label_column != "label_name" and any(SEPARATOR in label for label in labels):
             sets = [list(filter(None, map(str.strip, label.split(SEPARATOR)))) for label in labels]
             return annotate_sets(paths, sets, columns)
         if not label_column.endswith("_index"):
