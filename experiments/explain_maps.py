@@ -64,7 +64,7 @@ def print_deletion(model: str, data: str, count: int) -> None:
             with torch.inference_mode():
                 label = int(network(clip).argmax())
             found = contributions(network, clip, label)
-            areas.append(delete(network, clip, found.map, Score(label, None, config.scores.temperature)).areas)
+            areas.append(delete(network, clip, found.map, Score(label, None, config.scores)).areas)
             similarities += similarity_to_random(config.network, clip, found.map, label)
             progress.advance()
     best, random = np.array(areas).T

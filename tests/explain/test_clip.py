@@ -12,6 +12,8 @@ from smallbignet import VideoClassifier, load_config, open_video
 from smallbignet.data.sampling import ClipSpec
 from smallbignet.data.transforms import to_input
 from smallbignet.explain.clip import read_clip, shown_frames
+from smallbignet.explain.explanation import Score, to_scores
+from smallbignet.weights.directory import ScoreSpec
 from smallbignet.weights.load import load_model
 
 
@@ -28,13 +30,17 @@ def test_pixels_numbers_and_times(run, clips, sampling):
     assert clip.caption(0) == f"frame {clip.frames[0]}, {clip.frames[0] / 16:.2f} s"  # 16 frames a second
 
 
-def test_the_scores_are_those_of_one_view(run, clips):
+@pytest.mark.parametrize("spec", [ScoreSpec(), ScoreSpec("softmax", 2.5), ScoreSpec("sigmoid")])
+def test_the_scores_are_those_of_one_view(spec, run, clips):
     path = str(min(clips.glob("val/turning/*.mp4")))
-    config = load_config(run)
-    logits = load_model(run)(to_input(read_clip(path, config).pixels[None], config.input))
-    scores = dict(zip(config.classes, (logits / config.scores.temperature).softmax(1)[0].tolist(), strict=True))
-    for prediction in VideoClassifier(run).predict(path, views="1x1"):
+    config = replace(load_config(run), scores=spec)
+    network = load_model(run)
+    logits = network(to_input(read_clip(path, config).pixels[None], config.input))
+    scores = dict(zip(config.classes, to_scores(logits, spec)[0].tolist(), strict=True))
+    for prediction in VideoClassifier(network, config, device="cpu").predict(path, views="1x1"):
         assert scores[prediction.label] == pytest.approx(prediction.score, abs=1e-5)
+    assert Score(2, None, spec)(logits).item() == pytest.approx(scores[config.classes[2]])
+    assert Score(2, 4, spec)(logits).item() == pytest.approx((logits[:, [2, 4]] / spec.temperature).softmax(1)[0, 0].item())
 
 
 def test_frames_that_stand_for_parts_of_the_clip():

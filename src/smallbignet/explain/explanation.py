@@ -18,7 +18,7 @@ from smallbignet.explain.contributions import Contributions, contributions
 from smallbignet.explain.feature_maps import STAGE, channel_means, first_views
 from smallbignet.explain.proof import RANDOM_ORDERS, Deletion, delete, similarity_to_random
 from smallbignet.models.network import VideoNetwork
-from smallbignet.weights.directory import ModelConfig
+from smallbignet.weights.directory import ModelConfig, ScoreSpec
 
 PARTS = 4 + RANDOM_ORDERS  # of the work: contributions, maps, random weights, and an order of removing places each
 
@@ -139,7 +139,7 @@ def explain(
     images = model.input(clip)
     with torch.inference_mode():
         logits = network(images)
-    scores = (logits / model.config.scores.temperature).softmax(1)[0].float().cpu().numpy()
+    scores = to_scores(logits, model.config.scores)[0].float().cpu().numpy()
     chosen = find_class(label, classes, "--label") if label else int(scores.argmax())
     other = find_class(against, classes, "--against") if against else None
     if chosen == other:
@@ -155,9 +155,15 @@ def explain(
     advance()
     similarity = similarity_to_random(model.config.network, images, found.map, chosen, other)
     advance()
-    score = Score(chosen, other, model.config.scores.temperature)
+    score = Score(chosen, other, model.config.scores)
     deletion = delete(network, images, found.map, score, advance)
     return Explanation(clip, classes, scores, chosen, other, found, place, views, maps, similarity, deletion)
+
+
+def to_scores(logits: Tensor, spec: ScoreSpec) -> Tensor:
+    """Return the scores of single views as `VideoClassifier` makes them: (N, num_classes) -> the same shape, 0 to 1."""
+    tempered = logits / spec.temperature
+    return tempered.sigmoid() if spec.kind == "sigmoid" else tempered.softmax(1)
 
 
 @dataclass(frozen=True)
@@ -166,13 +172,13 @@ class Score:
 
     label: int
     against: int | None
-    temperature: float
+    spec: ScoreSpec
 
     def __call__(self, logits: Tensor) -> Tensor:
         """(N, num_classes) logits -> (N,) scores, 0 to 1."""
         if self.against is None:
-            return (logits / self.temperature).softmax(1)[:, self.label]
-        return ((logits[:, self.label] - logits[:, self.against]) / self.temperature).sigmoid()
+            return to_scores(logits, self.spec)[:, self.label]
+        return ((logits[:, self.label] - logits[:, self.against]) / self.spec.temperature).sigmoid()
 
 
 def find_class(name: str, classes: list[str], option: str) -> int:
