@@ -30,6 +30,8 @@ def test_one_views_scores_are_the_softmax_of_logits_by_the_temperature(temperatu
     result = temper(logits.softmax(1).numpy(), temperature)
     torch.testing.assert_close(torch.from_numpy(result), (logits / temperature).softmax(1))
     assert result.dtype == np.float32
+    several = temper(logits.sigmoid().numpy(), temperature, "sigmoid")
+    torch.testing.assert_close(torch.from_numpy(several), (logits / temperature).sigmoid())
 
 
 def test_the_order_of_the_classes_stays_and_scores_of_0_stay_0():

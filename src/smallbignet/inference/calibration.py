@@ -15,19 +15,23 @@ LEAST, MOST = 0.05, 20.0  # temperatures
 NEVER = 1.0  # a threshold that no answer passes
 
 
-def temper(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """Return scores at another temperature: those of one view become softmax(logits / temperature).
+def temper(scores: np.ndarray, temperature: float, kind: str = "softmax") -> np.ndarray:
+    """Return scores at another temperature: those of one view become softmax(logits / temperature), or the sigmoid of these.
 
     It is applied to a video's mean score over its views, so the order of the classes never changes.
 
     Args:
-        scores: (N, num_classes) float, softmax scores.
+        scores: (N, num_classes) float.
+        kind: "softmax" or "sigmoid".
 
     Returns:
         (N, num_classes) float32.
     """
     if temperature == 1:
         return scores
+    if kind == "sigmoid":  # each class is one of two: it or not it
+        pairs = np.stack([scores, 1 - scores], -1).reshape(-1, 2)
+        return temper(pairs, temperature)[:, 0].reshape(scores.shape)
     with np.errstate(divide="ignore"):  # the logarithm of 0 is -inf, and its score stays 0
         logarithms = np.log(scores.astype(np.float64)) / temperature
     powers = np.exp(logarithms - logarithms.max(1, keepdims=True))

@@ -169,7 +169,8 @@ class VideoClassifier:
 
     def average(self, scores: Tensor) -> Tensor:
         """Averages over views, at the model's temperature: (N, views, num_classes) -> (N, num_classes), on the CPU."""
-        return torch.from_numpy(temper(scores.mean(1).numpy(), self.config.scores.temperature))
+        spec = self.config.scores
+        return torch.from_numpy(temper(scores.mean(1).numpy(), spec.temperature, spec.kind))
 
     def check_thresholds(self) -> None:
         """Raises a SmallBigError where the model has no thresholds below which an answer is unknown."""
