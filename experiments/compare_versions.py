@@ -122,7 +122,9 @@ def compare(old: Version, new: Version) -> dict[str, bool]:
     return {
         "training: the weights of every saved model": same_weights(folder / "run-old", folder / "run-new"),
         "predict --json": answers[0][0] == answers[1][0],
-        "evaluate --json": answers[0][1] == answers[1][1],
+        "evaluate --json, every figure of the old version": all(
+            answers[1][1][key] == value for key, value in answers[0][1].items()
+        ),
         "evaluate --scores": same_arrays(folder / "scores-old.npz", folder / "scores-new.npz"),
         "a run of the old version, killed, resumed by the new one: its weights": interrupted
         and same_weights(folder / "run-old", folder / "run-resumed"),
