@@ -76,6 +76,17 @@ def test_what_is_imported_is_declared(project, trees):
     assert imports_of(ast.parse("import os, yaml.nodes\nif x:\n    from PIL.Image import open")) == {"yaml", "PIL"}
 
 
+def test_what_the_tests_import_is_installed_for_them(project):
+    """At the top of a file; what a test imports itself it may skip without."""
+    own = {file.stem for file in (ROOT / "tests").rglob("*.py")} | {file.stem for file in (ROOT / "experiments").rglob("*.py")}
+    installed = modules_of(project["dependencies"]) | modules_of(project["optional-dependencies"]["test"]) | COMES_ALONG
+    for file in (ROOT / "tests").rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        statements = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        missing = imports_of(ast.Module(statements, [])) - installed - own - {"gpu_stages"}
+        assert not missing, file
+
+
 def test_the_tests_ask_for_the_same_versions_as_the_extras(project):
     extras = for_users(project)
     for requirement in project["optional-dependencies"]["test"]:

@@ -9,7 +9,8 @@ from smallbignet import load_config
 from smallbignet.cli import main
 
 
-def test_a_table_a_file_and_json_have_the_same_segments(run, clips, tmp_path, capsys):
+def test_a_table_a_file_and_json_have_the_same_segments(run, clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # long paths are not folded
     videos = [str(path) for path in sorted(clips.glob("val/*/*.mp4"))[:2]]  # 8 frames at 16 per second
     words = ["timeline", str(run), *videos, "--window", "0.25", "--device", "cpu"]
     assert main([*words, "--json"]) == 0
