@@ -15,27 +15,14 @@ from pathlib import Path
 
 import torch
 import triton
+from no_device import NoDevice
 from torch import nn
-from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.runtime.jit import JITFunction
 
 from smallbignet.ops import max_pool_triton, norm_relu_triton
 
 ARCHITECTURE = int(sys.argv[1])
-
-
-class NoDevice:
-    """What Triton asks a driver for before it compiles."""
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", ARCHITECTURE, 32)
 
 
 def compile_only(kernel: JITFunction, *arguments, warmup: bool, **options):
@@ -85,5 +72,5 @@ if __name__ == "__main__":
     run, seen = JITFunction.run, set()
     norm_relu_triton.PROGRAMS = 2  # so that a program has several steps, as for large tensors
     JITFunction.run = compile_only
-    triton.runtime.driver.set_active(NoDevice())
+    triton.runtime.driver.set_active(NoDevice(ARCHITECTURE))
     compile_all()

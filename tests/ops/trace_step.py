@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 import torch.utils._triton
 import triton
+from no_device import NoDevice
 from torch._dynamo.backends.common import aot_autograd
-from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
 from smallbignet import create_model, fuse
@@ -20,26 +20,13 @@ from smallbignet.ops import choice, conv, max_pool, norm_relu
 LAST = torch.channels_last_3d
 
 
-class NoDevice:
-    """What Triton asks a driver for."""
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", 90, 32)
-
-
 def count_kernels(graph: torch.fx.GraphModule, _inputs: list) -> torch.fx.GraphModule:
     print(sum("triton" in str(node.target) for node in graph.graph.nodes))
     return graph
 
 
 def main() -> None:
-    triton.runtime.driver.set_active(NoDevice())
+    triton.runtime.driver.set_active(NoDevice(90))
     torch.utils._triton.has_triton = lambda: True
     JITFunction.run = lambda *_arguments, **_options: None
     for module in (choice, max_pool, norm_relu):

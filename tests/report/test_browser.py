@@ -1,6 +1,7 @@
 """Pages in a real browser: wide and on a phone, light and dark, by keyboard, without a network."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -32,29 +33,39 @@ def browser():
         browser.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
-def test_the_page_of_a_run(browser, run, width, scheme):
+@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")], ids=str)
+def opened(browser, request):
+    """Opens a page at some width in some colours, and checks what holds for every page; returns it."""
+    width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page = context.new_page()
-    problems: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto((run / "index.html").as_uri())
-    assert not problems
-    assert all(url.startswith(("file:", "data:")) for url in asked)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)")
-    assert (min(red, green, blue) > 240) == (scheme == "light")
+
+    def open_page(file: Path):
+        page = context.new_page()
+        problems: list[str] = []
+        asked: list[str] = []
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(file.as_uri())
+        assert not problems
+        assert all(url.startswith(("file:", "data:")) for url in asked)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)")
+        assert (min(red, green, blue) > 240) == (scheme == "light")
+        return page
+
+    yield open_page
+    context.close()
+
+
+def test_the_page_of_a_run(opened, run):
+    page = opened(run / "index.html")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#training"
     page.keyboard.press("Enter")
     assert page.url.endswith("#training")
     named = page.evaluate("[...document.querySelectorAll('svg, video')].every(item => item.getAttribute('aria-label'))")
     assert named and page.locator("svg").count() == 3
-    context.close()
 
 
 def test_excerpts_play(browser, run):
@@ -76,24 +87,9 @@ def explained(run, clips, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
-def test_the_page_of_an_explanation(browser, explained, width, scheme):
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page = context.new_page()
-    problems: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto((explained / "index.html").as_uri())
-    assert not problems
-    assert all(url.startswith(("file:", "data:")) for url in asked)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+def test_the_page_of_an_explanation(opened, explained):
+    page = opened(explained / "index.html")
     assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt)")
-    red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)")
-    assert (min(red, green, blue) > 240) == (scheme == "light")
-    context.close()
 
 
 def test_a_place_is_chosen_by_key_and_by_click(browser, explained):

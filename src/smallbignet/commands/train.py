@@ -57,12 +57,16 @@ def show(report: TrainReport) -> Table:
         "best top-1": f"{100 * report.best_top1:.2f} % (epoch {report.best_epoch} of {report.epochs}{stopped})",
         "last top-1": f"{100 * report.last_top1:.2f} %",
         f"last model, views {report.test.views}": f"top-1 {100 * report.test.top1:.2f} %{top5}",
-        "calibration error": f"{_percent(report.test.calibration_error)}, {_percent(report.test.calibrated_error)} calibrated",
         "videos": f"{report.train_videos} to train, {report.val_videos} to validate, {len(report.unreadable)} unreadable",
         "training": f"{report.seconds:.0f} s, {report.clips_per_second:.1f} clips/s",
         "model": f"{report.directory}/best",
-        "page": f"{report.directory}/index.html",
     }
+    before, after = report.test.calibration_error, report.test.calibrated_error
+    if before is None or after is None:  # a run of videos with several classes, or of 0.1.0, which has no page either
+        rows["curves"] = f"{report.directory}/curves.png"
+    else:
+        rows["calibration error"] = f"{100 * before:.1f} %, {100 * after:.1f} % calibrated"
+        rows["page"] = f"{report.directory}/index.html"
     low, high = report.best_interval
     needed = videos_for(report.best_top1, MARGIN)
     interval = f"{100 * low:.1f} to {100 * high:.1f} %, from {report.val_videos} validation videos"
@@ -89,8 +93,3 @@ def _gap(points: float) -> str:
     if points < 100 * LARGE_GAP:
         return "above validation"
     return "above validation: it knows its training videos by heart; more videos help, or model.freeze, or augment.randaugment"
-
-
-def _percent(share: float | None) -> str:
-    """A share in percent; reports of earlier versions lack some."""
-    return "not known" if share is None else f"{100 * share:.1f} %"

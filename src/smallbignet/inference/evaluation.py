@@ -102,6 +102,10 @@ class Evaluation:
             for i, (name, n) in enumerate(zip(self.classes, counts, strict=True))
         ]
 
+    def mean_class_accuracy(self) -> float:
+        """Mean of the classes' accuracies, 0 to 1, without those that have no videos."""
+        return float(np.mean([row["accuracy"] for row in self.per_class() if row["videos"]]))
+
     def macro_f1(self) -> float:
         """Mean over the classes of 2 TP / (2 TP + FP + FN), 0 to 1, without those that no video has or gets."""
         confusion = self.confusion()
@@ -149,8 +153,6 @@ class Evaluation:
         """All figures, as plain data."""
         if self.is_multilabel:
             return self._multilabel_report()
-        per_class = self.per_class()
-        accuracies = [row["accuracy"] for row in per_class if row["accuracy"] is not None]
         return {
             "videos": len(self.videos),
             "unreadable": [asdict(video) for video in self.unreadable],
@@ -158,12 +160,12 @@ class Evaluation:
             "top1": self.accuracy(1),
             "top5": self.accuracy(5),
             "top1_interval": wilson_interval(self.accuracy(1), len(self.videos)),
-            "mean_class_accuracy": float(np.mean(accuracies)),
+            "mean_class_accuracy": self.mean_class_accuracy(),
             "macro_f1": self.macro_f1(),
             "loss": self.loss(),
             "calibration_error": calibration_error(self.scores, self.labels),
             "answered": self.answered(),
-            "classes": per_class,
+            "classes": self.per_class(),
             "confusion": self.confusion().tolist(),
             "comparison": asdict(self.comparison) if self.comparison else None,
         }

@@ -60,6 +60,7 @@ def write_evaluation_page(
     wrong = np.flatnonzero(~result.right)
     mistakes = wrong[np.argsort(-confidence[wrong], kind="stable")][:SHOWN]
     uncertain = np.argsort(confidence, kind="stable")[:SHOWN]
+    shown = {row: _shown(result, row, options) for row in {*mistakes.tolist(), *uncertain.tolist()}}
     confusion = result.confusion()
     write_page(
         file,
@@ -69,8 +70,8 @@ def write_evaluation_page(
         confusion=confusion.tolist(),
         shares=(confusion / np.maximum(confusion.sum(1, keepdims=True), 1)).tolist(),
         reliability=reliability(result.scores, result.labels),
-        mistakes=[_shown(result, row, options) for row in mistakes],
-        uncertain=[_shown(result, row, options) for row in uncertain],
+        mistakes=[shown[row] for row in mistakes.tolist()],
+        uncertain=[shown[row] for row in uncertain.tolist()],
         config=config,
         sampling=in_words(config.clip, result.views or config.views),
         curves={split: [row for row in metrics if row["split"] == split] for split in ("train", "val")},

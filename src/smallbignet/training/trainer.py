@@ -239,7 +239,7 @@ class Trainer:
             if val.is_multilabel:
                 progress.best_map = average_precision
             else:
-                progress.best_mean_class = val.report()["mean_class_accuracy"]
+                progress.best_mean_class = val.mean_class_accuracy()
                 progress.best_confused = most_confused(val.confusion(), val.classes)
             mixes = self.config.augment.mixup or self.config.augment.cutmix
             progress.best_train_top1 = None if mixes else progress.totals.correct / progress.totals.clips
