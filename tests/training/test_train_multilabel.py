@@ -63,6 +63,8 @@ def test_a_run_on_several_classes(listed, tiny, tmp_path, capfd):
     ]
     for table in (show(result), show_run(report)):
         assert "mean average precision" in " ".join(map(str, table.columns[0].cells))
+    named = [Path(str(cell)) for cell in show_run(report).columns[1].cells if str(cell).startswith(str(run))]
+    assert len(named) == 2 and all(path.exists() for path in named)  # the model and the curves
     first = VideoClassifier(str(run), device="cpu").predict(result.videos[0], top=2)
     assert sorted(p.score for p in first) == pytest.approx(sorted(result.scores[0].tolist()), abs=1e-5)
     again = train(config, resume=True)
