@@ -114,8 +114,9 @@ def show(result: Evaluation) -> Table:
         table.add_row("top-5", "", f"{100 * figures['top5']:.2f}")
     table.add_row("calibration error", "", f"{100 * figures['calibration_error']:.2f}")
     if answered := figures["answered"]:
-        precision = "none right" if answered["precision"] is None else f"{100 * answered['precision']:.1f} right"
-        table.add_row('not "unknown"', "", f"{100 * answered['share']:.1f}, of these {precision}")
+        precision = answered["precision"]
+        known = "no score reaches the threshold" if precision is None else f"{100 * precision:.1f} of these right"
+        table.add_row('not "unknown"', "", f"{100 * answered['share']:.1f}; {known}")
     if comparison := result.comparison:
         verdict = "a real difference" if comparison.p_value < SIGNIFICANT else "may be chance"
         top1 = f"top-1 {100 * comparison.top1:.2f}; p = {comparison.p_value:.2g}, {verdict}"
