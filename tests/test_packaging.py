@@ -23,6 +23,7 @@ USED_BY_OTHERS = {
     "tensorboard",  # by torch.utils.tensorboard; these by Accelerate, for the trackers of a training run
     "wandb",
     "mlflow",
+    "onnxscript",  # by torch.onnx
 }
 
 

@@ -49,6 +49,10 @@ VERBS = {
         "Show which places and frames made a network's answer",
         "smallbig explain runs/mine clip.mp4 --out why",
     ),
+    "export": Verb(
+        "Write a model for ONNX Runtime, OpenVINO or torch.export, and prove that it gives the same answers",
+        "smallbig export runs/mine exported --to onnx --videos my_videos",
+    ),
     "ensemble": Verb(
         "Average the scores of several models for the same videos",
         "smallbig ensemble r50.npz r101.npz --weights 1,1",

@@ -11,11 +11,12 @@ from smallbignet.data.source import find_files
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.inference.clips import VideoClips, WindowClips
 from smallbignet.inference.embedding import Embedder, Embedding, Stage, VectorFile, check_writable, write_vectors
+from smallbignet.inference.exported import load_network
 from smallbignet.inference.timeline import Seconds
 from smallbignet.utils.checks import checked
 from smallbignet.utils.console import bar, console
 from smallbignet.utils.memory import keep_memory
-from smallbignet.weights.load import load_config, load_model
+from smallbignet.weights.load import load_config
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def embed(
     check_writable(out)
     paths = find_files(videos, source)
     keep_memory()
-    embedder = Embedder(load_model(model), load_config(model), stage, device or None)
+    embedder = Embedder(load_network(model), load_config(model), stage, device or None)
     reader = embedder.reader(views or ("1x1" if windows else "auto"), source)
     items = (
         chain.from_iterable(reader.read_windows(path, window, stride) for path in paths) if windows else reader.read_all(paths)

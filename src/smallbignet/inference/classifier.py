@@ -17,12 +17,13 @@ from smallbignet.data.transforms import to_input
 from smallbignet.errors import SmallBigError, VideoError, WorkError
 from smallbignet.inference.calibration import temper
 from smallbignet.inference.clips import ClipReader, VideoClips, ahead
+from smallbignet.inference.exported import ExportedNetwork, load_network
 from smallbignet.inference.fuse import fuse
 from smallbignet.models.network import VideoNetwork
 from smallbignet.utils.checks import Range, read_as
 from smallbignet.utils.machine import pick_device
 from smallbignet.weights.directory import ModelConfig
-from smallbignet.weights.load import load_config, load_model
+from smallbignet.weights.load import load_config
 
 VIEWS_AT_ONCE = 8  # in one forward pass: enough to keep a CPU busy, few enough for its memory at 256x256
 Top = Annotated[int, Range(ge=1, le=30_000)]  # classes
@@ -65,18 +66,19 @@ class VideoClassifier:
         classifier.predict("clip.mp4", top=3)  # [Prediction(label="fight", score=0.93), ...]
 
     Args:
-        model: what `load_model` reads: a model or run directory, "slow_r50", ...; or a network, which also needs a `config`.
+        model: a model, run or exported directory, "slow_r50", ...; or a network, which also needs a `config`.
             The network is copied in its fused form (see `fuse`): later changes to it have no effect.
         device: "cpu", "cuda", ...; a GPU where there is one if not given.
         precision: "fp32"; "bf16", faster where the device supports it; "int8", on a CPU, after `calibrate`.
 
     Raises:
-        SmallBigError: no such model, an unknown precision, int8 on another device than a CPU.
+        SmallBigError: no such model, an unknown precision, int8 on another device than a CPU, an exported model with another
+            precision than its own or on another device.
     """
 
     def __init__(
         self,
-        model: str | Path | VideoNetwork,
+        model: str | Path | VideoNetwork | ExportedNetwork,
         config: ModelConfig | None = None,
         device: str | torch.device | None = None,
         precision: str = "fp32",
@@ -84,21 +86,27 @@ class VideoClassifier:
         if precision not in PRECISIONS:
             raise SmallBigError(f"precision must be one of {', '.join(PRECISIONS)}", precision)
         self.precision = precision
-        self.device = pick_device(device)
-        if precision == "int8" and self.device.type != "cpu":
-            raise SmallBigError("int8 needs a CPU: choose the device cpu", self.device)
-        if isinstance(model, VideoNetwork):
+        if isinstance(model, nn.Module):
             if config is None:
                 raise SmallBigError("a network alone has no class names: give its config, too")
             self.config = config
-            model = model.to(self.device).eval()
+            network = model
         else:
             self.config = load_config(model)
-            model = load_model(model, self.device)
+            network = load_network(model)
+        self.network: nn.Module = network.eval()
+        if isinstance(network, ExportedNetwork):
+            network.check(precision, device)
+            self.device = torch.device("cpu")
+            self.is_ready = True
+            return
+        self.device = pick_device(device)
+        if precision == "int8" and self.device.type != "cpu":
+            raise SmallBigError("int8 needs a CPU: choose the device cpu", self.device)
+        self.network.to(self.device)
         self.is_ready = precision != "int8"
-        self.network: nn.Module = model
         if self.is_ready:
-            self.network = fuse(model, torch.bfloat16 if precision == "bf16" else torch.float32)
+            self.network = fuse(network, torch.bfloat16 if precision == "bf16" else torch.float32)
 
     def reader(self, views: str, options: VideoOptions = VideoOptions()) -> ClipReader:
         """What reads videos for this network.

@@ -22,6 +22,7 @@ from smallbignet.data.options import VideoOptions
 from smallbignet.errors import SmallBigError
 from smallbignet.inference.classifier import VideoClassifier, check_finite
 from smallbignet.inference.clips import ClipReader, VideoClips, Window, WindowClips, ahead
+from smallbignet.inference.exported import ExportedNetwork
 from smallbignet.models.network import VideoNetwork
 from smallbignet.utils.checks import Must, is_file
 from smallbignet.utils.files import fresh_name, writing
@@ -56,16 +57,26 @@ class Embedder:
     """A network that returns features instead of class scores.
 
     Args:
-        network: its copy in the fused form computes the features of res5, it itself those of earlier stages.
+        network: its copy in the fused form computes the features of res5, it itself those of earlier stages. An exported one
+            has the features of res5 only.
         config: how videos are read for it.
         stage: where the features come from. They are means over T, H and W: after res5 what the classifier gets, after an
             earlier stage the mean of its output; for SlowFast that of the slow pathway, and after it that of the fast one.
         device: "cpu", "cuda", ...; a GPU where there is one if not given.
+
+    Raises:
+        SmallBigError: an exported network, and another stage than res5.
     """
 
     def __init__(
-        self, network: VideoNetwork, config: ModelConfig, stage: Stage = "res5", device: str | torch.device | None = None
+        self,
+        network: VideoNetwork | ExportedNetwork,
+        config: ModelConfig,
+        stage: Stage = "res5",
+        device: str | torch.device | None = None,
     ):
+        if isinstance(network, ExportedNetwork) and stage != "res5":
+            raise SmallBigError("an exported model has the features of res5 only; give the model that it was made of", stage)
         self.classifier = VideoClassifier(network, config, device)
         self.network = network
         self.stage = stage
@@ -86,6 +97,8 @@ class Embedder:
         return features
 
     def _features(self, images: Tensor) -> Tensor:
+        if isinstance(self.network, ExportedNetwork):
+            return self.network.features(images)
         if self.stage == "res5":
             fused: Any = self.classifier.network
             return fused.forward_head(fused.forward_features(images), pre_logits=True)

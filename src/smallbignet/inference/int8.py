@@ -70,6 +70,18 @@ def quantize(model: nn.Module, clips: Tensor) -> OpenVINONetwork:
         SmallBigError: OpenVINO or NNCF is not installed.
     """
     network = to_openvino(model, clips.shape[1:])
+    return OpenVINONetwork(quantized(network, [clip[None].numpy() for clip in clips.float().contiguous()]))
+
+
+def quantized(network: Any, items: list[Any]) -> Any:
+    """Return the int8 form of an `openvino.Model` or an ONNX model, made by NNCF.
+
+    Args:
+        items: what the network gets of each clip that ranges are measured on.
+
+    Raises:
+        SmallBigError: NNCF is not installed.
+    """
     try:
         # Its warning that there is no CUDA does not matter here.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -78,9 +90,7 @@ def quantize(model: nn.Module, clips: Tensor) -> OpenVINONetwork:
     except ImportError as error:
         raise SmallBigError("int8 needs NNCF: pip install 'smallbignet[int8]'") from error
     nncf.set_log_level(logging.ERROR)
-    data = nncf.Dataset([clip[None].numpy() for clip in clips.float().contiguous()])
     overflow_fix = nncf.OverflowFix.ENABLE if int8_products_overflow() else nncf.OverflowFix.FIRST_LAYER  # NNCF's default
     advanced = nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix)
     with redirect_stdout(sys.stderr):  # it prints its progress
-        quantized = nncf.quantize(network, data, subset_size=len(clips), advanced_parameters=advanced)
-    return OpenVINONetwork(quantized)
+        return nncf.quantize(network, nncf.Dataset(items), subset_size=len(items), advanced_parameters=advanced)

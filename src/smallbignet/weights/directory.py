@@ -27,6 +27,7 @@ from smallbignet.utils.files import fresh_folder, install, write_text, writing
 from smallbignet.weights.adapter import State
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+EXPORTED = {"onnx": "model.onnx", "openvino": "model.xml", "torch": "model.pt2"}  # the file of an exported network, by runtime
 MOST_BYTES = 2**22  # of a config.json; 30,000 class names take a fifth of it
 
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # control characters, and halves of characters
@@ -57,6 +58,21 @@ class ScoreSpec:
 
 
 @dataclass(frozen=True)
+class ExportSpec:
+    """What an exported network needs to run.
+
+    Attributes:
+        runtime: the program that runs it: ONNX Runtime, OpenVINO or PyTorch.
+        precision: of its weights and activations.
+        versions: of the packages that wrote it.
+    """
+
+    runtime: Literal["onnx", "openvino", "torch"]
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    versions: Annotated[Mapping[str, str], Length(0, 100)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """What `config.json` holds.
 
@@ -68,6 +84,7 @@ class ModelConfig:
         views: clips x crops of a test, such as "10x3".
         weights: where the weights came from: at least a "source".
         scores: how scores are made.
+        export: the runtime of an exported network; None for a network with weights alone.
     """
 
     network: Annotated[dict[str, Any], Length(1, 100)]
@@ -77,6 +94,7 @@ class ModelConfig:
     views: ViewsText = "10x3"
     weights: Annotated[Mapping[str, str | float | bool | None], Length(0, 100)] = field(default_factory=dict)
     scores: ScoreSpec = field(default_factory=ScoreSpec)
+    export: ExportSpec | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "")
@@ -121,6 +139,8 @@ class ModelConfig:
     def to_json(self) -> str:
         values = asdict(self)
         values["network"] = _with_stages(values["network"], stages_to_save)
+        if self.export is None:  # versions before exports don't know this key
+            del values["export"]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -188,9 +208,12 @@ def read_state(directory: Path) -> State:
     """Reads a model directory's weights.
 
     Raises:
-        SmallBigError: the file is missing or broken.
+        SmallBigError: the file is missing or broken, or the network was exported to another runtime.
     """
     file = directory / WEIGHTS
+    if (export := read_config(directory).export) and not file.exists():
+        what = f"this network was exported to {export.runtime} and can't be used for this; give the model that it was made of"
+        raise SmallBigError(what, directory)
     try:
         return load_file(file)
     except Exception as error:  # the library raises many kinds of errors for a broken file
