@@ -259,7 +259,7 @@ TEXT = json.dumps(VALID)
             "not JSON: Exceeds the limit|must be a whole number",
         ),
         (TEXT.replace('"clip_len": 8', '"clip_len": 1e400').encode(), "clip.clip_len must be a whole number"),
-        (b"[]", "the document must be a mapping with network, classes, clip, input, views, weights, scores, export, not \\[\\]"),
+        (b"[]", "must be a mapping with network, classes, clip, input, views, weights, scores, export, not \\[\\]"),
         (b"null", "the document must be a mapping"),
         (b'"config"', "the document must be a mapping"),
         (b"{}", "network is missing"),
