@@ -23,7 +23,7 @@ def shipped(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory) -> Path:
     """A model that is exported in less time."""
-    return make_model(tmp_path_factory.mktemp("small") / "model", ["2d", "2d", "2d", "smallbig_3x3x3"])
+    return make_model(tmp_path_factory.mktemp("small") / "model", ["2d", "2d", "2d", "2d"])
 
 
 def make_model(directory: Path, stages: list) -> Path:

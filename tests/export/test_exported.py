@@ -164,3 +164,14 @@ def test_the_torch_directory_keeps_its_weights(small, tmp_path, clips, monkeypat
     video = min(clips.glob("val/*/*.mp4"))
     assert VideoClassifier(tmp_path / "torch").predict(video) == VideoClassifier(small).predict(video)
     assert type(load_network(tmp_path / "torch")) is type(load_network(small))
+
+
+@pytest.mark.parametrize("verb", ["predict", "embed"])
+def test_a_torch_program_without_weights_is_not_opened(verb, exported, clips, tmp_path, capsys, monkeypatch):
+    """Such a folder may come from anybody, and torch.export.load runs what is in it."""
+    monkeypatch.setattr(torch.export, "load", lambda file: pytest.fail("it was opened"))
+    folder = shutil.copytree(exported["onnx"], tmp_path / "model")
+    (folder / "model.onnx").rename(folder / "model.pt2")
+    change_config(folder, export={"runtime": "torch"})
+    words = [verb, str(folder), str(clips), *(["--out", str(tmp_path / "x.npz")] if verb == "embed" else [])]
+    assert "was exported to torch and can't be used for this" in fails(capsys, words)

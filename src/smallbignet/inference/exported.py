@@ -54,7 +54,7 @@ class ExportedNetwork(nn.Module):
         """Raise a SmallBigError for a precision or a device that is asked for and that the network does not have."""
         if precision != "fp32":
             raise SmallBigError(f"an exported model keeps its own precision, {self.spec.precision}: leave it out", precision)
-        if torch.device(device or "cpu").type != "cpu":
+        if device and not str(device).startswith("cpu"):
             raise SmallBigError("an exported model runs on the CPU: choose the device cpu", device)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,8 +114,11 @@ OPENERS = {"onnx": _open_onnx, "openvino": _open_openvino, "torch": _open_torch}
 
 
 def is_exported(directory: Path, config: ModelConfig) -> bool:
-    """Return whether a folder has a network for another runtime alone. One for PyTorch keeps the weights beside it."""
-    return config.export is not None and not (directory / WEIGHTS).exists()
+    """Return whether a folder has a network for another runtime alone.
+
+    One for PyTorch has its weights beside it, and nothing else of it is ever opened here: its program could hold any code.
+    """
+    return config.export is not None and config.export.runtime != "torch" and not (directory / WEIGHTS).exists()
 
 
 def load_network(source: str | Path, device: str | torch.device = "cpu") -> VideoNetwork | ExportedNetwork:
