@@ -7,13 +7,14 @@ import pytest
 import torch
 from test_exported import fails
 
-from smallbignet import load_config, load_model, save_model
+from smallbignet import create_model, load_config, load_model, save_model
 from smallbignet.cli import main
+from smallbignet.data.transforms import InputSpec
 from smallbignet.export import directory, files
 from smallbignet.export.files import InHalf, write_network
 from smallbignet.export.portable import portable
 from smallbignet.export.proof import BOUNDS, Bound
-from smallbignet.weights.directory import EXPORTED
+from smallbignet.weights.directory import EXPORTED, ModelConfig
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino", "torch"])
@@ -135,3 +136,16 @@ def test_fp16_is_near(shipped):
         logits, _ = InHalf(portable(model, 4))(clips)
     assert logits.dtype == torch.float32
     assert 1e-5 < (logits - expected).norm() / expected.norm() < BOUNDS["fp16"].difference
+
+
+def test_paddings_by_size_need_multiples_of_32(tmp_path, capsys):
+    name = "timm/tf_efficientnet_lite0"
+    stages = ["2d", "2d", "2d", "2d"]
+    config = ModelConfig(
+        network={"name": name, "num_classes": 2, "stages": stages},
+        classes=["a", "b"],
+        input=InputSpec(size=64, train_short_side=(72, 72), short_side=72),
+    )
+    save_model(create_model(name, 2, stages=stages), config, tmp_path / "model")
+    message = fails(capsys, ["export", str(tmp_path / "model"), str(tmp_path / "out"), "--to", "onnx"])
+    assert "size and short_side must be multiples of 32 (input 64 and 72)" in message

@@ -57,6 +57,15 @@ def test_no_operator_has_more_than_four_dimensions(name, random_model):
     assert len(large) <= 3  # of SlowFast's two pathways
 
 
+@torch.inference_mode()
+def test_the_padding_of_tensorflow_is_that_of_multiples_of_32(random_model):
+    model = random_model("timm/tf_efficientnet_lite0", stages=["2d"] * 4)
+    clips = torch.randn(1, 3, 2, 96, 64)
+    expected = model.double()(clips.double()).float()
+    logits, _ = portable(model.float(), 2)(clips)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+
+
 def test_slowfast_needs_a_multiple_of_alpha(random_model):
     with pytest.raises(SmallBigError, match="a multiple of 4 frames"):
         portable(random_model("slowfast_r50", width=8), 6)

@@ -17,10 +17,12 @@ from smallbignet.data.synthetic import make_dataset
 from smallbignet.data.transforms import to_input
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.export.files import check_installed, write_network
+from smallbignet.export.portable import pads_by_size
 from smallbignet.export.proof import Comparison, compare
 from smallbignet.inference.clips import ClipReader
 from smallbignet.inference.exported import ExportedNetwork
 from smallbignet.inference.fuse import fuse
+from smallbignet.models.network import VideoNetwork
 from smallbignet.utils.console import console
 from smallbignet.utils.files import fresh_folder, install, remove, writing
 from smallbignet.weights.directory import CONFIG, EXPORTED, WEIGHTS, ExportSpec, ModelConfig, read_config
@@ -61,6 +63,7 @@ def export_network(
         raise SmallBigError("int8 needs two videos at least: its value ranges are measured on every second one", "--videos")
     found = find_model(source)
     model, config = load_model(found), read_config(found)
+    _check_sizes(model, config)
     clips = _read_clips(config, videos, options) if videos else _rendered_clips(config)
     ranges, compared = (clips[::2], clips[1::2]) if precision == "int8" else ([], clips)
     if not compared:
@@ -88,6 +91,14 @@ def export_network(
 
 
 STEPS = 3
+
+
+def _check_sizes(model: VideoNetwork, config: ModelConfig) -> None:
+    """Raise a SmallBigError for a network that can't be exported for the sizes of its views."""
+    sizes = (config.input.size, config.input.short_side)
+    if any(size % 32 for size in sizes) and any(map(pads_by_size, model.modules())):
+        what = "this network pads frames by their size, so size and short_side must be multiples of 32"
+        raise SmallBigError(what, f"input {sizes[0]} and {sizes[1]}")
 
 
 def _check_folder(directory: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from smallbignet import ops
 from smallbignet.errors import SmallBigError
-from smallbignet.export.portable import portable
+from smallbignet.export.portable import pads_by_size, portable
 from smallbignet.inference.int8 import quantized
 from smallbignet.models.network import VideoNetwork
 
@@ -116,7 +116,9 @@ def _write_onnx(model: VideoNetwork, clip_len: int, precision: str, file: Path, 
 def _write_openvino(model: VideoNetwork, clip_len: int, precision: str, file: Path, clips: list[Tensor]) -> None:
     import openvino
 
-    network: Any = openvino.convert_model(_program(TwoOutputs(model), clip_len))
+    # Paddings that depend on the size would take the tracing of free sizes minutes.
+    form = portable(model, clip_len) if any(map(pads_by_size, model.modules())) else TwoOutputs(model)
+    network: Any = openvino.convert_model(_program(form, clip_len))
     network.reshape([-1, 3, clip_len, -1, -1])
     if precision == "int8":
         network = quantized(network, [clip.numpy() for clip in clips])

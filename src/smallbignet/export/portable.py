@@ -164,7 +164,14 @@ class PortableConv(nn.Module):
         source = conv.frame if isinstance(conv, FrameConv) else conv
         weight, bias = (tensor.float() for tensor in fold(source, bn))
         self.clip_len, self.num_taps, self.step = clip_len, 1, 1
-        if isinstance(source, nn.Conv2d):
+        self.margins: list[int] = []
+        if pads_by_size(source):
+            self.margins = [
+                side for k, s in zip(source.kernel_size[::-1], source.stride[::-1], strict=True) for side in sides(k, s)
+            ]
+            kernel, options = source.kernel_size, {"groups": source.groups, "dilation": source.dilation}
+            self.conv = nn.Conv2d(source.in_channels, source.out_channels, kernel, source.stride, **options)
+        elif isinstance(source, nn.Conv2d):
             self.conv = copy.deepcopy(source)
         else:
             self.num_taps, (self.step, stride, _) = source.kernel_size[0], source.stride
@@ -174,6 +181,8 @@ class PortableConv(nn.Module):
         self.conv.weight, self.conv.bias = nn.Parameter(weight), nn.Parameter(bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.margins:
+            x = F.pad(x, self.margins)
         return self.conv(x if self.num_taps == 1 else self.taps(x))
 
     def taps(self, x: Tensor) -> Tensor:
@@ -182,6 +191,17 @@ class PortableConv(nn.Module):
         padded = F.pad(by_clip(x, self.clip_len), (0, 0, 0, 0, around, around))
         taps = [padded[:, k : k + self.clip_len : self.step] for k in range(self.num_taps)]
         return as_frames(torch.cat(taps, 2), x)
+
+
+def pads_by_size(module: nn.Module) -> bool:
+    """Return whether a convolution is timm's with the padding of TensorFlow, which depends on the size of the frames."""
+    return type(module).__name__ == "Conv2dSame"
+
+
+def sides(kernel: int, stride: int) -> tuple[int, int]:
+    """Return the padding of TensorFlow before and after an axis whose length is a multiple of the stride."""
+    total = max(kernel - stride, 0)
+    return total // 2, total - total // 2
 
 
 class PortableUnit(nn.Module):
