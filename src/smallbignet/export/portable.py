@@ -166,11 +166,9 @@ class PortableConv(nn.Module):
         self.clip_len, self.num_taps, self.step = clip_len, 1, 1
         self.margins: list[int] = []
         if pads_by_size(source):
-            self.margins = [
-                side for k, s in zip(source.kernel_size[::-1], source.stride[::-1], strict=True) for side in sides(k, s)
-            ]
-            kernel, options = source.kernel_size, {"groups": source.groups, "dilation": source.dilation}
-            self.conv = nn.Conv2d(source.in_channels, source.out_channels, kernel, source.stride, **options)
+            (height, width), (rows, columns) = source.kernel_size, source.stride
+            self.margins = [*sides(width, columns), *sides(height, rows)]
+            self.conv = nn.Conv2d(source.in_channels, source.out_channels, (height, width), source.stride, groups=source.groups)
         elif isinstance(source, nn.Conv2d):
             self.conv = copy.deepcopy(source)
         else:
