@@ -168,7 +168,9 @@ class PortableConv(nn.Module):
         if pads_by_size(source):
             (height, width), (rows, columns) = source.kernel_size, source.stride
             self.margins = [*sides(width, columns), *sides(height, rows)]
-            self.conv = nn.Conv2d(source.in_channels, source.out_channels, (height, width), source.stride, groups=source.groups)
+            self.conv = nn.Conv2d(
+                source.in_channels, source.out_channels, (height, width), (rows, columns), groups=source.groups
+            )
         elif isinstance(source, nn.Conv2d):
             self.conv = copy.deepcopy(source)
         else:
