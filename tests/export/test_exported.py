@@ -44,14 +44,17 @@ def test_an_evaluation_and_a_timeline_are_those_of_the_model(shipped, exported, 
     listing = tmp_path / "some.csv"
     videos = sorted(clips.glob("val/*/*.mp4"))[:4]
     listing.write_text("path,label\n" + "".join(f"{video},{label}\n" for video, label in zip(videos, "abcd", strict=True)))
-    for words in (["evaluate", "MODEL", str(listing), "--workers", "0"], ["timeline", "MODEL", str(videos[0])]):
-        reports = []
-        for model in (shipped, exported["onnx"]):
-            assert main([str(model) if word == "MODEL" else word for word in words] + ["--json"]) == 0
-            reports.append(json.loads(capsys.readouterr().out))
-        ours, theirs = (json.dumps(report).count("label") for report in reports)
-        assert ours == theirs
-    assert reports[0][0]["segments"][0]["label"] == reports[1][0]["segments"][0]["label"]
+    reports: dict[str, list] = {"evaluate": [], "timeline": []}
+    for model in map(str, (shipped, exported["onnx"])):
+        for words in (["evaluate", model, str(listing), "--workers", "0"], ["timeline", model, str(videos[0])]):
+            assert main([*words, "--json"]) == 0
+            reports[words[0]].append(json.loads(capsys.readouterr().out))
+    ours, theirs = reports["evaluate"]
+    assert ours["top1"] == theirs["top1"]
+    assert ours["calibration_error"] == pytest.approx(theirs["calibration_error"], abs=1e-5)
+    ours, theirs = (report[0]["segments"] for report in reports["timeline"])
+    assert [segment["label"] for segment in ours] == [segment["label"] for segment in theirs]
+    assert [segment["score"] for segment in ours] == pytest.approx([segment["score"] for segment in theirs], abs=1e-5)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
