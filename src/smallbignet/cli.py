@@ -53,6 +53,10 @@ VERBS = {
         "Write a model for ONNX Runtime, OpenVINO or torch.export, and prove that it gives the same answers",
         "smallbig export runs/mine exported --to onnx --videos my_videos",
     ),
+    "serve": Verb(
+        "Label videos over HTTP, and on a page in the browser",
+        "smallbig serve runs/mine --port 8000",
+    ),
     "ensemble": Verb(
         "Average the scores of several models for the same videos",
         "smallbig ensemble r50.npz r101.npz --weights 1,1",

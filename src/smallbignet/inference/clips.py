@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
 
@@ -35,11 +35,13 @@ class VideoClips:
         path: the video.
         clips: uint8 NTHWC (views, clip_len, S, S, 3), the crops of one clip after the other.
         is_last: whether the video has no more views after these.
+        share: how much of the video's views has been read with these, 0 to 1.
     """
 
     path: str
     clips: Tensor
     is_last: bool
+    share: float = field(default=1.0, kw_only=True)
 
     def pin_memory(self) -> VideoClips:
         """The same in memory that a GPU copies from while it computes. PyTorch's loader calls this."""
@@ -106,7 +108,7 @@ class ClipReader:
                 for start in range(0, len(indices), CLIPS_AT_ONCE):
                     stop = start + CLIPS_AT_ONCE
                     clips = read_views(video, indices[start:stop], self.input_spec, views)
-                    yield VideoClips(path, clips, is_last=stop >= len(indices))
+                    yield VideoClips(path, clips, stop >= len(indices), share=min(stop / len(indices), 1.0))
         except VideoError as error:
             yield Unreadable(path, error.what)
 
@@ -140,6 +142,7 @@ class ClipReader:
                         path=path,
                         clips=views,
                         is_last=stop >= len(windows),
+                        share=min(stop / len(windows), 1.0),
                         windows=windows[first:stop],
                         number=first,
                         num_windows=len(windows),
