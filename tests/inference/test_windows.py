@@ -13,6 +13,7 @@ from PIL import Image
 
 from film import write_film
 from smallbignet import VideoClassifier, load_config, load_model, open_video
+from smallbignet.data.pyav_video import PyAVVideo
 from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.transforms import InputSpec
 from smallbignet.inference.clips import CLIPS_AT_ONCE, ClipReader, Unreadable, Window, WindowClips
@@ -122,6 +123,32 @@ def test_few_clips_of_a_long_video_are_in_memory(folder):
     items = list(ClipReader(ClipSpec("dense", 2, 1), SIZES, Views(2, 3)).read_windows(str(folder)))
     assert [len(item.clips) for item in items] == [CLIPS_AT_ONCE * 3] * 4 + [7 * 2 * 3]  # 39 windows of two clips
     assert [item.number for item in items] == [0, 8, 16, 24, 32]
+
+
+@pytest.mark.parametrize("stride", [0.0, 0.2], ids=["shared", "apart"])  # windows of 8 frames every 4 frames, or every 5
+@pytest.mark.parametrize("views", [Views(1, 1), Views(2, 3)], ids=str)
+def test_every_frame_of_a_long_video_is_decoded_once(stride, views, tmp_path, monkeypatch):
+    path = write_film(tmp_path / "a.mp4", ["red", "green", "blue", "grey"] * 75)
+    decoded = []
+    decode = PyAVVideo._decode_packet
+    monkeypatch.setattr(PyAVVideo, "_decode_packet", lambda self, packet: count(decode(self, packet)))
+
+    def count(frames):
+        decoded.extend(frame.pts for frame in frames)
+        return frames
+
+    items = list(ClipReader(ClipSpec("dense", 4, 2), SIZES, views).read_windows(path, stride=stride))
+    assert len(items) > 3
+    assert len(set(decoded)) == len(decoded) <= 300
+
+
+def test_windows_hold_the_pixels_of_their_frames(folder):
+    [*items] = ClipReader(ClipSpec("dense", 4, 2), SIZES, Views(1, 1)).read_windows(str(folder), stride=0.04)
+    assert len(items) == 3
+    with open_video(folder) as video:
+        pixels = video.frames(range(40)).permute(0, 2, 3, 1)  # 16x16: nothing is scaled
+    for item in items:
+        assert torch.equal(item.clips, pixels[torch.from_numpy(item.frames)])
 
 
 def test_an_unreadable_video_has_its_reason_in_its_place(tmp_path):

@@ -149,15 +149,7 @@ class VideoClassifier:
 
     @torch.inference_mode()
     def scores(self, clips: Tensor) -> Tensor:
-        """Scores of clips: their softmax, or their sigmoid where a video may have several classes.
-
-        The temperature is not applied, because it is for the mean over a video's views.
-
-        Args:
-            clips: uint8 NTHWC (N, T, H, W, C).
-
-        Returns:
-            float32 (N, num_classes), on the CPU.
+        """Scores of clips: uint8 NTHWC (N, T, H, W, C) -> float32 (N, num_classes), on the CPU; see `to_scores`.
 
         Raises:
             SmallBigError: int8 without `calibrate`.
@@ -165,7 +157,16 @@ class VideoClassifier:
         """
         if not self.is_ready:
             raise SmallBigError("int8 needs `calibrate` on some videos first")
-        logits = torch.cat([self.network(images).cpu() for images in self.inputs(clips)])
+        return self.to_scores(torch.cat([self.network(images).cpu() for images in self.inputs(clips)]))
+
+    def to_scores(self, logits: Tensor) -> Tensor:
+        """The softmax of logits (N, num_classes), or their sigmoid where a video may have several classes.
+
+        The temperature is not applied, because it is for the mean over a video's views.
+
+        Raises:
+            WorkError: scores that are not numbers.
+        """
         scores = logits.sigmoid() if self.config.scores.kind == "sigmoid" else logits.softmax(1)
         check_finite(scores, "scores", self.precision)
         return scores

@@ -68,12 +68,14 @@ class WindowClips(VideoClips):
     """The views of some windows of one video, those of one window after the other.
 
     Attributes:
+        frames: the numbers of the frames in the clips, (num_clips, clip_len); the crops of a clip have the same frames.
         windows: the windows, in their order.
         number: that of the first of them, from 0.
         num_windows: number of windows in the whole video.
         fps: mean frames per second of the video; 25 where it has no rate.
     """
 
+    frames: np.ndarray
     windows: list[Window]
     number: int
     num_windows: int
@@ -117,7 +119,8 @@ class ClipReader:
 
         The windows start evenly from the first frame to the last possible one. A video that is shorter than a window is one
         window. The clips of a window are those of a video of its length, so they are what `read` returns where it takes as many
-        clips as there are windows.
+        clips as there are windows. A frame is decoded once, although windows overlap, as long as at most `CLIPS_AT_ONCE` clips
+        lie over an instant.
 
         Args:
             window: seconds of a window; 0 for as long as a dense clip of the model, or `UNIFORM_WINDOW` for uniform clips.
@@ -134,15 +137,21 @@ class ClipReader:
                 clips = sample_test_clips(span, places.spec, self.views.num_clips)
                 windows = _find_windows(places, starts, span, edges)
                 at_once = max(CLIPS_AT_ONCE // self.views.num_clips, 1)
+
+                def frames_of(first: int) -> np.ndarray:
+                    """Of the clips that are read together, from a window on: (num_clips, clip_len)."""
+                    return places.frames(starts[first : first + at_once, None, None] + clips).reshape(-1, self.clip.clip_len)
+
+                views = ViewReader(video, self.input_spec, self.views)
                 for first in range(0, len(windows), at_once):
                     stop = first + at_once
-                    indices = places.frames(starts[first:stop, None, None] + clips).reshape(-1, self.clip.clip_len)
-                    views = read_views(video, indices, self.input_spec, self.views)
+                    frames = frames_of(first)
                     yield WindowClips(
                         path=path,
-                        clips=views,
+                        clips=views.read(frames, following=frames_of(stop)),
                         is_last=stop >= len(windows),
                         share=min(stop / len(windows), 1.0),
+                        frames=frames,
                         windows=windows[first:stop],
                         number=first,
                         num_windows=len(windows),
@@ -200,28 +209,55 @@ def _find_windows(places: Places, starts: np.ndarray, span: int, edges: np.ndarr
     return [Window(int(a), int(b) - 1, float(edges[a]), float(edges[b])) for a, b in zip(firsts, ends, strict=True)]
 
 
-def read_views(video: Video, indices: np.ndarray, input_spec: InputSpec, views: Views) -> Tensor:
-    """Reads the crops of a video's clips; every frame is decoded and scaled once.
+class ViewReader:
+    """Reads the crops of clips; every frame is decoded and scaled once, also where the clips that are read next need it again.
 
     Args:
         video: an open video.
-        indices: of its frames, (num_clips, clip_len).
-
-    Returns:
-        uint8 NTHWC (num_clips * num_crops, clip_len, S, S, 3), the crops of one clip after the other.
-
-    Raises:
-        VideoError: one of these frames is damaged or missing.
     """
-    num_clips, clip_len = indices.shape
-    side = input_spec.size if views.num_crops == 1 else input_spec.short_side
-    clips = torch.empty(num_clips, views.num_crops, clip_len, side, side, 3, dtype=torch.uint8)
-    # One frame at a time, so that frames of full size, eighty for ten clips, are never in memory together.
-    for number, frame in video.each(indices.flat):
-        crops = view_crops(frame[None], input_spec, views)  # (num_crops, 1, S, S, 3)
-        for clip, place in np.argwhere(indices == number):
-            clips[clip, :, place] = crops[:, 0]
-    return clips.flatten(0, 1)
+
+    def __init__(self, video: Video, input_spec: InputSpec, views: Views):
+        self.video, self.input_spec, self.views = video, input_spec, views
+        self.kept: dict[int, Tensor] = {}  # the crops of frames that are needed next, (num_crops, S, S, 3), by number
+
+    def read(self, indices: np.ndarray, following: np.ndarray | None = None) -> Tensor:
+        """Reads the crops of some clips.
+
+        Args:
+            indices: of the video's frames, (num_clips, clip_len).
+            following: those that will be asked for next. The ones before the end of these clips are read now, because going
+                back to them would mean to decode again from the last key frame before them.
+
+        Returns:
+            uint8 NTHWC (num_clips * num_crops, clip_len, S, S, 3), the crops of one clip after the other.
+
+        Raises:
+            VideoError: one of these frames is damaged or missing.
+        """
+        num_clips, clip_len = indices.shape
+        side = self.input_spec.size if self.views.num_crops == 1 else self.input_spec.short_side
+        clips = torch.empty(num_clips, self.views.num_crops, clip_len, side, side, 3, dtype=torch.uint8)
+        wanted = set(indices.flat)
+        needed_next = set() if following is None else set(following.flat)
+        wanted |= {number for number in needed_next if number < max(wanted)}
+        kept = self.kept
+        self.kept = {}
+        for number, crops in chain(kept.items(), self._read(wanted - kept.keys())):
+            for clip, place in np.argwhere(indices == number):
+                clips[clip, :, place] = crops
+            if number in needed_next:
+                self.kept[number] = crops
+        return clips.flatten(0, 1)
+
+    def _read(self, numbers: set[int]) -> Iterator[tuple[int, Tensor]]:
+        """Reads the crops of frames one at a time, so that frames of full size, eighty for ten clips, are never in memory."""
+        for number, frame in self.video.each(numbers):
+            yield number, view_crops(frame[None], self.input_spec, self.views)[:, 0]
+
+
+def read_views(video: Video, indices: np.ndarray, input_spec: InputSpec, views: Views) -> Tensor:
+    """Reads the crops of a video's clips, as `ViewReader.read` does."""
+    return ViewReader(video, input_spec, views).read(indices)
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

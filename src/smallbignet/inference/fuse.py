@@ -66,11 +66,16 @@ def fuse(model: VideoNetwork, dtype: torch.dtype = torch.float32) -> VideoNetwor
 
 
 class FusedNetwork(VideoNetwork):
-    """The head and the methods of the network that it is made from. A subclass computes its `features`."""
+    """The head and the methods of the network that it is made from.
+
+    Attributes:
+        layers: in their order, each (N, T, H, W, C) -> (N, T, H', W', C'). A subclass without any computes its own `features`.
+    """
 
     def __init__(self, model: VideoNetwork, dtype: torch.dtype):
         super().__init__(head_window=model.head_window)
         self.num_features, self.num_classes, self.dtype = model.num_features, model.num_classes, dtype
+        self.layers = nn.Sequential()
         self.fc = nn.Identity()
         if isinstance(model.fc, nn.Linear):
             self.fc = nn.Linear(model.fc.in_features, model.fc.out_features, device=model.fc.weight.device)
@@ -81,28 +86,25 @@ class FusedNetwork(VideoNetwork):
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, 3, T, H, W) -> (N, num_features, T', H/32, W/32), float32."""
         x = x.to(self.dtype).permute(0, 2, 3, 4, 1)
-        y = torch.cat([self.features(clips.contiguous()) for clips in x.split(_clips_per_pass(x))])
+        y = torch.cat([self.features(clips.contiguous()) for clips in x.split(clips_per_pass(x))])
         return y.permute(0, 4, 1, 2, 3).float()
 
     def features(self, x: Tensor) -> Tensor:
         """(N, T, H, W, 3) -> (N, T', H/32, W/32, num_features)."""
-        raise NotImplementedError
+        return self.layers(x)
 
 
-def _clips_per_pass(x: Tensor) -> int:
+def clips_per_pass(x: Tensor) -> int:
+    """Return how many of the clips (N, T, H, W, C) pass through a network together."""
     return max(CPU_POSITIONS // math.prod(x.shape[1:4]), 1) if as_on_cpu(x) else len(x)
 
 
 class FusedSmallBigNet(FusedNetwork):
     def __init__(self, model: SmallBigNet, dtype: torch.dtype):
         super().__init__(model, dtype)
-        self.trunk = FusedTrunk(model, dtype)
-
-    def features(self, x: Tensor) -> Tensor:
-        x = self.trunk.stem_and_pool(x)
-        for stage in self.trunk.stages:
-            x = stage(x)
-        return x
+        trunk = FusedTrunk(model, dtype)
+        stages: Any = trunk.stages
+        self.layers = nn.Sequential(trunk.stem, *(block for stage in stages for block in stage))
 
 
 class FusedSlowFast(FusedNetwork):
@@ -114,8 +116,8 @@ class FusedSlowFast(FusedNetwork):
         self.laterals = nn.ModuleList(FoldedConv(lateral.conv, lateral.bn, dtype) for lateral in laterals)
 
     def features(self, x: Tensor) -> Tensor:
-        slow = self.slow.stem_and_pool(x[:, slow_frames(x.shape[1], self.alpha)])
-        fast = self.fast.stem_and_pool(x)
+        slow = self.slow.stem(x[:, slow_frames(x.shape[1], self.alpha)])
+        fast = self.fast.stem(x)
         parts: Any = (self.laterals, self.slow.stages, self.fast.stages)
         for lateral, slow_stage, fast_stage in zip(*parts, strict=True):
             slow = slow_stage(torch.cat([slow, lateral(fast, relu=True)], -1))
@@ -128,13 +130,20 @@ class FusedTrunk(nn.Module):
 
     def __init__(self, model: SmallBigNet | Pathway, dtype: torch.dtype):
         super().__init__()
-        self.stem = FusedUnit(model.stem, dtype)
+        self.stem = FusedStem(model.stem, dtype)
         stages: Any = (model.res2, model.res3, model.res4, model.res5)
         self.stages = nn.ModuleList(nn.Sequential(*(FusedBlock(block, dtype) for block in stage)) for stage in stages)
 
-    def stem_and_pool(self, x: Tensor) -> Tensor:
-        """(N, T, H, W, 3) -> (N, T, H/4, W/4, C)."""
-        return stem_max(self.stem(x, relu=True))
+
+class FusedStem(nn.Module):
+    """The first convolution and the max pooling after it: (N, T, H, W, 3) -> (N, T, H/4, W/4, C)."""
+
+    def __init__(self, unit: SmallBigUnit, dtype: torch.dtype):
+        super().__init__()
+        self.unit = FusedUnit(unit, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return stem_max(self.unit(x, relu=True))
 
 
 class FusedUnit(nn.Module):
@@ -295,10 +304,7 @@ class FusedTimmNet(FusedNetwork):
         super().__init__(model, dtype)
         stages: Any = (model.res2, model.res3, model.res4, model.res5)
         parts = [model.stem, *(part for stage in stages for part in stage), model.tail]
-        self.parts = nn.Sequential(*(FusedFrames(part, dtype) for part in parts))
-
-    def features(self, x: Tensor) -> Tensor:
-        return self.parts(x)
+        self.layers = nn.Sequential(*(FusedFrames(part, dtype) for part in parts))
 
 
 class FusedFrames(nn.Module):

@@ -20,6 +20,7 @@ from smallbignet.data.frames import Unreadable
 from smallbignet.data.options import VideoOptions
 from smallbignet.inference.classifier import UNKNOWN, VideoClassifier
 from smallbignet.inference.clips import Window, WindowClips, ahead
+from smallbignet.inference.shared import WindowScorer
 from smallbignet.utils.checks import Range, check_fields
 
 Seconds = Annotated[float, Range(ge=0, le=86_400)]
@@ -127,6 +128,7 @@ def make_timelines(
         own = [config.scores.threshold(label) for label in range(len(config.classes))]
         thresholds = np.maximum(thresholds, own)
     reader = classifier.reader(views, options)
+    scorer = WindowScorer(classifier)
     items = chain.from_iterable(reader.read_windows(path, rules.window, rules.stride) for path in paths)
     windows: list[Window] = []  # of the video that is being read
     scores: list[Tensor] = []
@@ -136,7 +138,7 @@ def make_timelines(
             yield Timeline(item.path, [], error=item.reason)
             continue
         windows += item.windows
-        scores.append(classifier.average(classifier.scores(item.clips).unflatten(0, (len(item.windows), -1))))
+        scores.append(classifier.average(scorer.scores(item).unflatten(0, (len(item.windows), -1))))
         progress(item)
         if item.is_last:
             curve = make_curve(windows, torch.cat(scores).numpy())
