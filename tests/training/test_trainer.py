@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -21,6 +22,7 @@ from smallbignet.cli import explain
 from smallbignet.commands.evaluate import evaluate
 from smallbignet.commands.train import show, train
 from smallbignet.inference.calibration import calibration_error
+from smallbignet.inference.evaluation import Evaluation
 from smallbignet.training import distributed
 from smallbignet.training.confusion import Confused
 from smallbignet.training.distributed import make_accelerator
@@ -154,6 +156,25 @@ def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit(run, tiny, tmp_path, 
     expected, resumed = final_weights(tmp_path / "whole"), final_weights(tmp_path / "cut")
     assert all(torch.equal(expected[key], resumed[key]) for key in expected)
     assert report.is_stopped == ("--optim.patience" in words)
+
+
+def scored(trainer: Trainer, right: int, sure: float) -> Evaluation:
+    """Scores of a run's validation videos: `right` of them have their label first, and every label has the score `sure`."""
+    labels, classes = trainer.val_set.labels, trainer.val_set.classes
+    scores = np.zeros((len(labels), len(classes)), np.float32)
+    rows = np.arange(len(labels))
+    scores[rows, labels] = sure
+    scores[rows, (labels + 1) % len(classes)] = np.where(rows < right, 0, 1 - sure)
+    return Evaluation(trainer.val_set.paths, labels, scores, classes, [], "1x1")
+
+
+def test_of_epochs_with_equal_top1_the_one_with_the_lowest_loss_is_the_best(tiny, monkeypatch):
+    """Epochs 1 and 3 have 3 of 6 right, the third with a lower loss; the second has the lowest loss and 2 right."""
+    epochs = iter([(3, 0.3), (2, 0.45), (3, 0.4), (3, 0.35), (1, 0.3)])
+    monkeypatch.setattr(Trainer, "_score", lambda trainer, *_: scored(trainer, *next(epochs)))
+    report = train(tiny("--optim.epochs", "9", "--optim.patience", "3", "--run.views", "1x1"))
+    assert (report.best_epoch, report.best_top1) == (3, 0.5)
+    assert report.epochs == 5 and report.is_stopped  # the third had neither a higher top-1 nor the lowest loss
 
 
 def test_a_run_ends_after_epochs_without_a_better_validation(tiny):

@@ -96,6 +96,26 @@ def test_a_convolution_of_the_big_views_own_starts_as_a_copy(parent, directory, 
     assert torch.equal(model.res4[1].unit2.conv_big.weight, parent.res4[1].unit2.conv.weight)
 
 
+def test_a_big_views_normalisation_starts_with_the_small_views_statistics(tmp_path):
+    """So that it normalises where statistics are frozen. The network still returns exactly what its parent returns."""
+    torch.manual_seed(0)
+    parent = create_model("c2d_r23", 2, width=8).eval()
+    for module in parent.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    torch.save(parent.state_dict(), tmp_path / "parent.pth")
+    model = create_model("smallbig_r23", 2, stages=["full"] * 4, width=8, weights=tmp_path / "parent.pth").eval()
+    units = [module for module in model.modules() if getattr(module, "bn_big", None) is not None]
+    assert len(units) == 3 * (1 + 2 + 3 + 1)
+    assert all(torch.equal(unit.bn_big.running_mean, unit.bn.running_mean) for unit in units)
+    assert all(torch.equal(unit.bn_big.running_var, unit.bn.running_var) for unit in units)
+    assert not any(unit.bn_big.weight.any() or unit.bn_big.bias.any() for unit in units)
+    clip = torch.randn(1, 3, 4, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(model(clip), parent(clip))
+
+
 def test_an_extra_units_own_convolution_starts_as_a_copy_and_a_trained_one_is_kept(tmp_path):
     torch.manual_seed(0)
     shared = create_model("smallbig_r23", 2, stages=["full"] * 4, width=8)

@@ -89,13 +89,14 @@ class Progress:
         rate: learning rate of the last optimizer step.
         totals: of the current epoch.
         best_top1: top-1 of the best validation, 0 to 1; negative before the first.
-        best_epoch: the epoch of `best_top1`, counted from 1.
+        best_epoch: the epoch of `best_top1`, counted from 1; of several, that with the lowest validation loss.
         best_mean_class: mean accuracy of the classes in that validation, 0 to 1; None before the first.
         best_train_top1: top-1 on the training clips in that epoch, 0 to 1; None before the first, and under mixup or CutMix.
         best_confused: the classes that are confused most in that validation.
         last_top1: top-1 of the last validation, 0 to 1; negative before the first.
         best_map: mean average precision in that validation, 0 to 1, where videos may have several classes; else None.
         best_loss: lowest validation loss so far.
+        loss_of_best: validation loss in the epoch of `best_epoch`, by which ties are broken.
         better_epoch: the last epoch whose validation was better than all before in top-1 or in loss.
         is_stopped: whether the run ended early, after `optim.patience` epochs without a better validation.
         test: the test that ends the run; None before it is done.
@@ -124,6 +125,7 @@ class Progress:
     best_confused: list[Confused] = field(default_factory=list)
     best_map: float | None = None
     best_loss: float = math.inf
+    loss_of_best: float = math.inf
     better_epoch: int = 0
     is_stopped: bool = False
 
@@ -151,7 +153,7 @@ class TrainReport:
     Attributes:
         directory: the run directory; `best` in it is a model directory.
         best_top1: best top-1 on the validation videos, 0 to 1.
-        best_epoch: the epoch of `best_top1`, counted from 1.
+        best_epoch: the epoch of `best_top1`, counted from 1; of several, that with the lowest validation loss.
         last_top1: top-1 after the last epoch, 0 to 1.
         test: the last model on the validation videos, under `run.views`.
         epochs: number of epochs trained.

@@ -216,28 +216,36 @@ class Trainer:
     # ---- validation
 
     def _validate(self, model: Any, epoch: int) -> Evaluation:
-        """Scores the validation videos, logs the figures, and keeps the model if it is the best so far."""
+        """Scores the validation videos, logs the figures, and keeps the model if it is the best so far.
+
+        The best has the highest top-1, or mean average precision where videos may have several classes; of equal ones, the
+        lowest loss. A few validation videos often leave several epochs with the same top-1.
+        """
         progress = self.progress
         run = self.config.run
         val = self._score(model, run.val_views)
         progress.last_top1 = val.accuracy()
         progress.val_videos = len(val.videos)
         progress.val_unreadable = {video.path: video.reason for video in val.unreadable}
+        loss = val.loss()
         if val.is_multilabel:
-            average_precision = val.average_precision()
-            is_best = progress.best_map is None or average_precision > progress.best_map
+            accuracy = val.average_precision()
+            best = -1.0 if progress.best_map is None else progress.best_map
         else:
-            is_best = progress.last_top1 > progress.best_top1
-        if is_best or val.loss() < progress.best_loss:
+            accuracy = progress.last_top1
+            best = progress.best_top1
+        is_best = (accuracy, -loss) > (best, -progress.loss_of_best)
+        if accuracy > best or loss < progress.best_loss:
             progress.better_epoch = epoch
-        progress.best_loss = min(progress.best_loss, val.loss())
+        progress.best_loss = min(progress.best_loss, loss)
         patience = self.config.optim.patience
         progress.is_stopped = bool(patience) and epoch - progress.better_epoch >= patience
         if is_best:
             progress.best_top1 = progress.last_top1
             progress.best_epoch = epoch
+            progress.loss_of_best = loss
             if val.is_multilabel:
-                progress.best_map = average_precision
+                progress.best_map = accuracy
             else:
                 progress.best_mean_class = val.mean_class_accuracy()
                 progress.best_confused = most_confused(val.confusion(), val.classes)
@@ -245,7 +253,7 @@ class Trainer:
             progress.best_train_top1 = None if mixes else progress.totals.correct / progress.totals.clips
             if self.is_main:
                 save_model(model, self._calibrated(val), self.directory.best)
-        figures = {"loss": val.loss(), "top1": progress.last_top1, "top5": val.accuracy(5), "videos": len(val.videos)}
+        figures = {"loss": loss, "top1": progress.last_top1, "top5": val.accuracy(5), "videos": len(val.videos)}
         self._log(epoch, "val", figures)
         if (epoch == self.config.optim.epochs or progress.is_stopped) and run.val_views == run.views:
             progress.test = self._final_test(val)
