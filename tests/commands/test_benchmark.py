@@ -39,16 +39,18 @@ def test_training_steps_and_the_memory_they_keep(run, capsys):
     assert all(row["batch"] == 8 and row["error"] is None for row in rows.values())
 
 
-def test_people_see_markdown(run, capsys, monkeypatch):
+def test_people_see_markdown_and_a_page(run, capsys, monkeypatch, tmp_path):
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert (
-        main(["benchmark", "--turns", "1", "--device", "cpu", "--model", f"{run},s3d", "--clip", "4x32", "--variants", "plain"])
-        == 0
-    )
+    words = ["--turns", "1", "--device", "cpu", "--model", f"{run},s3d", "--clip", "4x32", "--variants", "plain"]
+    assert main(["benchmark", *words, "--report", str(tmp_path / "page")]) == 0
     table, *notes = re.split(r"\s*\n\s*\n", capsys.readouterr().out.strip())
     heading, rule, row = table.splitlines()
     assert heading.startswith("| network") and set(rule) <= set("|-") and str(run) in row
     assert notes[0].startswith("s3d, plain: could not run:") and "GMAC/s" in notes[1]
+    page = (tmp_path / "page" / "index.html").read_text()
+    for cell in filter(None, (cell.strip() for cell in row.split("|"))):
+        assert f">{cell}</t" in page
+    assert f"<li>{notes[0].replace(' could not run:', '')}" in page and notes[-1].strip() in page
 
 
 @pytest.mark.parametrize(

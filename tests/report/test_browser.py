@@ -1,11 +1,22 @@
 """Pages in a real browser: wide and on a phone, light and dark, by keyboard, without a network."""
 
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from smallbignet.commands.ablate import write_ablation_page
+from smallbignet.commands.benchmark import Benchmark, write_benchmark_page
 from smallbignet.commands.explain import explain
+from smallbignet.inference.evaluation import Evaluation
+from smallbignet.paper.ablation import Ablation, RowResult, Run, compare
+from smallbignet.report.evaluation import write_evaluation_page
+from smallbignet.timing.cases import FLOORS
+from smallbignet.timing.turns import Row
+from smallbignet.weights.directory import ModelConfig, ScoreSpec
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -76,6 +87,39 @@ def test_excerpts_play(browser, run):
     plays = "new Promise(done => item.ontimeupdate = () => item.currentTime > 0 && done(item.duration))"
     seconds = video.evaluate(f"item => item.play().then(() => {plays})")
     assert 0.5 < seconds <= 3.1
+
+
+@pytest.fixture(scope="module")
+def pages(clips, tmp_path_factory):
+    """A folder with pages of results that are made up: a table of the paper, a benchmark, a test with several classes."""
+    out = tmp_path_factory.mktemp("pages")
+    run = partial(Run, "runs/r23-seed0", 0, "")
+    rows = [
+        RowResult("R23", {"top1": 64.1}, 10**7, 10**9, [run(0.5)], {"0": 0.5, "1": 0.6}),
+        RowResult("SmallBig: 3x3x3 (1st layer)+Tx3x3 (3rd layer)", {"top1": 70.8}, 10**7, 10**9, [run(error="stopped")], {}),
+    ]
+    found = Ablation(5, "Table 5. More layers", "seeds", rows, [compare(*rows)], {"data": "x.csv", "settings": "a: 1\n"}, [])
+    write_ablation_page(found, out / "ablation.html")
+    timed = [Row("smallbig_r50", name, "8x224", 1, (2.0, 1.5, 2.5), {"p50": 500.0}) for name in ("plain", "fused bf16")]
+    timed.append(replace(timed[0], top=[("convolution", 0.9)]))
+    floors = dict.fromkeys(FLOORS, 1e-11)
+    write_benchmark_page(Benchmark("a CPU", "1.0", "inference, clips of noise", floors, timed), out / "benchmark.html")
+    labels, scores = np.array([[1, 1], [0, 1]], np.uint8), np.array([[0.9, 0.2], [0.7, 0.6]], np.float32)
+    spec = ScoreSpec("sigmoid", thresholds=[0.5, 0.5])
+    config = ModelConfig({"name": "smallbig_r23", "num_classes": 2}, ["a" * 40, "a class of several words"], scores=spec)
+    videos = np.array(sorted(map(str, clips.glob("val/*/*.mp4")))[:2])
+    result = Evaluation(videos, labels, scores, config.classes, [], "1x1", spec)
+    write_evaluation_page(out / "multilabel.html", result, config, "several classes")
+    return out
+
+
+@pytest.mark.parametrize(("name", "pictures", "videos"), [("ablation", 3, 0), ("benchmark", 3, 0), ("multilabel", 0, 2)])
+def test_pages_of_results(opened, pages, name, pictures, videos):
+    page = opened(pages / f"{name}.html")
+    assert page.locator("svg[aria-label]").count() == page.locator("svg").count() == pictures
+    assert page.locator("video[aria-label]").count() == videos
+    narrow = "[...document.querySelectorAll('tbody th')].every(item => item.offsetWidth < window.innerWidth / 2)"
+    assert page.evaluate(narrow) or name == "multilabel"  # a name of one long word is not broken
 
 
 @pytest.fixture(scope="module")

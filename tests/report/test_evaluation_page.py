@@ -79,6 +79,29 @@ def test_a_page_has_the_figures_and_names_stay_text(result, tmp_path):
     assert all(address.startswith(("data:", "#")) for address in addresses)
 
 
+def test_the_page_of_videos_with_several_classes(tmp_path):
+    """Three videos, by hand: of "walk" one is right, and one is called wrongly; of the second class one is missed."""
+    write_video(tmp_path / "a.mp4", np.full((30, 36, 64, 3), 60, np.uint8))
+    labels = np.array([[1, 0, 0], [0, 0, 1], [1, 1, 0]], np.uint8)
+    scores = np.array([[0.9, 0.1, 0.2], [0.8, 0.1, 0.7], [0.3, 0.4, 0.1]], np.float32)
+    spec = ScoreSpec("sigmoid", thresholds=[0.5, 0.6, 0.5])
+    paths = np.array([str(tmp_path / "a.mp4"), "b<i>.mp4", "c.mp4"])
+    result = Evaluation(paths, labels, scores, CLASSES, [], "1x1", spec)
+    write_evaluation_page(tmp_path / "index.html", result, replace(CONFIG, scores=spec), "several")
+    text = (tmp_path / "index.html").read_text()
+    page = Page(text)
+    assert not page.all("script") and not page.all("i") and "b<i>.mp4" in page.text
+    assert "walk283.3 %0.50250.0 %50.0 %50.0 %" in page.text  # average precision (1 + 2 / 3) / 2
+    assert "called walk: 0.80, threshold 0.50" in page.text
+    assert "not called walk: 0.30" in page.text and "not called <script>alert(1)</script>: 0.40, threshold 0.60" in page.text
+    assert page.text.index("not called walk") < page.text.index("not called <script>")
+    assert page.text.count("no excerpt") == 3 and not page.all("video")  # the video that is there has no mistake
+    taken, both = (
+        re.findall(r"<td[^>]*>(\d*)</td>", part) for part in re.split(r'<h2 id="(?:taken|together|wrong)">', text)[1:3]
+    )
+    assert taken == ["1", "", "", "", "", "", "1", "", "1"] and both == ["2", "1", "", "1", "1", "", "", "", "1"]
+
+
 def test_curves_of_a_run(result, tmp_path):
     metrics = [
         {"epoch": epoch, "split": split, "loss": 2 / epoch, "top1": 0.2 * epoch}

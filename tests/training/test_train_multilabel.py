@@ -62,9 +62,14 @@ def test_a_run_on_several_classes(listed, tiny, tmp_path, capfd):
         *result.classes,
     ]
     for table in (show(result), show_run(report)):
-        assert "mean average precision" in " ".join(map(str, table.columns[0].cells))
+        assert "average precision" in " ".join(
+            map(str, [*table.columns[0].cells, *(column.header for column in table.columns)])
+        )
     named = [Path(str(cell)) for cell in show_run(report).columns[1].cells if str(cell).startswith(str(run))]
-    assert len(named) == 2 and all(path.exists() for path in named)  # the model and the curves
+    assert len(named) == 2 and all(path.exists() for path in named)  # the model and the page
+    pages = [(folder / "index.html").read_text() for folder in (run, tmp_path / "page")]
+    assert all('<h2 id="together">' in page for page in pages)
+    assert ['<h2 id="training">' in page for page in pages] == [True, False]
     first = VideoClassifier(str(run), device="cpu").predict(result.videos[0], top=2)
     assert sorted(p.score for p in first) == pytest.approx(sorted(result.scores[0].tolist()), abs=1e-5)
     again = train(config, resume=True)

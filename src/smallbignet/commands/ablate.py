@@ -6,6 +6,7 @@ runs. Finished runs are read, and interrupted ones are resumed.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -29,8 +30,20 @@ from smallbignet.data.source import read_annotations
 from smallbignet.data.split import DataSpec, read_split
 from smallbignet.errors import SmallBigError
 from smallbignet.models.zoo import NETWORKS
-from smallbignet.paper.ablation import Ablation, RowResult, Run, cells, compare, headings, markdown, orderings, values_of
+from smallbignet.paper.ablation import (
+    Ablation,
+    RowResult,
+    Run,
+    cells,
+    compare,
+    headings,
+    markdown,
+    mean_and_spread,
+    orderings,
+    values_of,
+)
 from smallbignet.paper.tables import Network, Row, Table, find_tables
+from smallbignet.report.page import write_page
 from smallbignet.training.run_directory import RunDirectory, TrainReport
 from smallbignet.training.settings import TrainConfig, load_recipe, one_line
 from smallbignet.utils import plots
@@ -56,7 +69,8 @@ def ablate(
         data: a data set as `train` takes it; the recipe's if not given.
         seeds: seeds of the runs, such as 0,1,2.
         folds: column of a .csv file, such as fold. Each of its values is validated on once, while the others train.
-        out: folder for the runs, the table (Markdown) and its plot. Tables with the same recipe and data set can share it.
+        out: folder for the runs, the table (Markdown), its plot, and a page with all of it (table2.html, ...). Tables with the
+            same recipe and data set can share it.
 
     Raises:
         SmallBigError: no such table, recipe, data or column; or a folder with runs of another recipe or data set.
@@ -169,17 +183,18 @@ class Study:
         console.print(f"{finished} of {len(self.runs)} runs are finished")
 
     def publish(self) -> Ablation:
-        """Writes the table with the results so far, as Markdown and as a plot, and returns it."""
+        """Writes the table with the results so far, as Markdown, as a plot and as a page, and returns it."""
         rows = [self._measure(row) for row in self.table.rows]
         pairs = [compare(first, second) for first, second in pairwise(rows)]
-        text, picture = (self.out / f"table{self.table.number}.{suffix}" for suffix in ("md", "png"))
+        text, picture, page = (self.out / f"table{self.table.number}.{suffix}" for suffix in ("md", "png", "html"))
         over = "folds" if len(self.seeds) == 1 and len(self.folds) > 1 else "seeds"
         title = f"Table {self.table.number}. {self.table.title}"
-        result = Ablation(self.table.number, title, over, rows, pairs, self._how(), [str(text), str(picture)])
+        result = Ablation(self.table.number, title, over, rows, pairs, self._how(), [str(text), str(picture), str(page)])
         if os.environ.get("RANK", "0") == "0":  # of several processes only the first writes
             write_text(text, markdown(result))
             figures = {row.label: (float(row.paper["top1"]), [100 * v for v in row.values.values()]) for row in rows}
             plots.ablation(figures, title, over, picture)
+            write_ablation_page(result, page)
         return result
 
     def _measure(self, row: Row) -> RowResult:
@@ -214,6 +229,38 @@ class Study:
             "machine": describe_machine(run.device),
             "settings": yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=120),
         }
+
+
+def write_ablation_page(result: Ablation, file: Path) -> None:
+    """Writes a page with all results, which needs no other file."""
+    runs = [run for row in result.rows for run in row.runs]
+    rows = [shown_row(row) for row in result.rows]
+    ours = [value for row in rows for value in (*row["ours"], *(row["interval"] or ()))]
+    write_page(
+        file,
+        "ablation.html",
+        found=result,
+        finished=sum(run.top1 is not None for run in runs),
+        runs=len(runs),
+        rows=rows,
+        paper_scale=scale([row["paper"] for row in rows]),
+        scale=scale(ours) if ours else None,
+        headings=headings(result),
+        lines=[cells(row) for row in result.rows],
+    )
+
+
+def shown_row(row: RowResult) -> dict[str, Any]:
+    """A row of the page's chart: top-1 from 0 to 1, the paper's and ours, with the mean and one deviation to either side."""
+    mean, spread = mean_and_spread(row.values)
+    interval = None if mean is None or spread is None else (mean - spread, mean + spread)
+    values = list(row.values.values())
+    return {"label": row.label, "paper": row.paper["top1"] / 100, "mean": mean, "interval": interval, "ours": values}
+
+
+def scale(values: Sequence[float]) -> tuple[float, float]:
+    """Both ends of a chart with room for all values, in steps of 0.05."""
+    return 0.05 * math.floor(20 * min(values)), 0.05 * (math.floor(20 * max(values)) + 1)
 
 
 def check_settings(directory: RunDirectory, configs: Sequence[TrainConfig], may_differ: Collection[str] = ()) -> None:

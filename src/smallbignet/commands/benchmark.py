@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -20,10 +21,11 @@ from smallbignet.data.sampling import ClipSpec, Views
 from smallbignet.data.transforms import InputSpec, check_size
 from smallbignet.errors import SmallBigError, WorkError
 from smallbignet.models.complexity import parse_clip
+from smallbignet.report.page import write_page
 from smallbignet.timing.cases import FLOORS, INFERENCE, TRAINING, Case, choose_networks, choose_variants, default_clip
 from smallbignet.timing.clips import write_clips
 from smallbignet.timing.turns import Row, Worker, measure
-from smallbignet.utils.checks import Range, checked
+from smallbignet.utils.checks import FolderOrNone, Range, checked
 from smallbignet.utils.console import bar
 from smallbignet.utils.machine import cpu_name, pick_device
 from smallbignet.version import __version__
@@ -58,6 +60,7 @@ def benchmark(
     threads: Annotated[int, Range(ge=0, le=1024)] = 0,
     device: str = "",
     profile: bool = False,
+    report: FolderOrNone = "",
 ) -> Benchmark:
     """Time networks in every variant, in turns, beside plain PyTorch and the floor of this machine.
 
@@ -80,6 +83,7 @@ def benchmark(
         threads: of the CPU; 0 takes PyTorch's own choice.
         device: cpu, cuda, ...; by default a GPU if there is one.
         profile: also say which operations take longest.
+        report: folder for a page with all figures (index.html).
 
     Raises:
         SmallBigError: no such network, variant, clip, device or data set.
@@ -112,30 +116,62 @@ def benchmark(
     if all(row.refused for row in rows):
         raise WorkError(f"nothing could run: {rows[0].refused}", model)
     where = torch.cuda.get_device_name(chosen) if chosen.startswith("cuda") else cpu_name()
-    return Benchmark(
+    result = Benchmark(
         machine=f"{where}, {threads} of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         versions=f"smallbignet {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
         what=f"{'training steps' if train else 'inference'}, clips of {videos or 'noise'}, turns: {turns}",
         floors={name: median(turn[name] for turn in rates) for name in FLOORS},
         rows=rows,
     )
+    if report:
+        write_benchmark_page(result, Path(report) / "index.html")
+    return result
+
+
+def write_benchmark_page(result: Benchmark, file: Path) -> None:
+    """Write a page with all figures, which needs no other file."""
+    headings, lines = table_of(result)
+    measured = [row for row in result.rows if not row.refused]
+    write_page(
+        file,
+        "benchmark.html",
+        found=result,
+        measured=measured,
+        refused=[row for row in result.rows if row.refused],
+        most=max(row.clips_per_second[2] for row in measured),
+        headings=headings,
+        lines=lines,
+        floors=floors_of(result),
+    )
+
+
+def table_of(result: Benchmark) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return the headings of the columns that have figures, and the cells of each variant that could run."""
+    measured = [row for row in result.rows if not row.refused]
+    columns = {heading: [cell(row) for row in measured] for heading, cell in COLUMNS.items()}
+    columns = {heading: cells for heading, cells in columns.items() if any(cells)}
+    return list(columns), list(zip(*columns.values(), strict=True))
+
+
+def floors_of(result: Benchmark) -> str:
+    """Return the machine's best rates in words."""
+    float32, bfloat16, copy = (1e-9 / result.floors[name] for name in FLOORS)
+    return f"{float32:.0f} GMAC/s in float32, {bfloat16:.0f} in bfloat16, {copy:.0f} GB/s"
 
 
 def show(result: Benchmark) -> Group:
     """Return a table in Markdown with one row for each variant, and notes: what could not run, what took longest, where."""
-    shown = [row for row in result.rows if not row.refused]
-    cells = {heading: [cell(row) for row in shown] for heading, cell in COLUMNS.items()}
+    headings, lines = table_of(result)
     table = Table(box=box.MARKDOWN)
-    for heading in (heading for heading in cells if any(cells[heading])):
+    for heading in headings:
         table.add_column(heading, no_wrap=True)
-    for line in zip(*filter(any, cells.values()), strict=True):
+    for line in lines:
         table.add_row(*line)
     notes = [f"{row.model}, {row.variant}: could not run: {row.refused}" for row in result.rows if row.refused]
-    for row in shown:
+    for row in result.rows:
         if row.top:
             notes.append(f"{row.model}, {row.variant}: " + ", ".join(f"{name} {share:.0%}" for name, share in row.top))
-    float32, bfloat16, copy = (1e-9 / result.floors[name] for name in FLOORS)
-    notes.append(f"floors: {float32:.0f} GMAC/s in float32, {bfloat16:.0f} in bfloat16, {copy:.0f} GB/s")
+    notes.append(f"floors: {floors_of(result)}")
     return Group(table, *(f"{note}\n" for note in [*notes, result.what, result.machine, result.versions]))
 
 

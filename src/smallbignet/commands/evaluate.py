@@ -50,8 +50,8 @@ def evaluate(
         select: rows of a .csv file to test on, such as "fold=3".
         source: how the data set is read.
         scores: file (.npz) to keep the videos' softmax scores in.
-        report: folder for a page with all figures and excerpts of videos (index.html), the confusion matrix (.png, .csv),
-            the classes (.csv) and the figures (.json).
+        report: folder for a page with all figures and excerpts of videos (index.html), the classes (.csv), the figures (.json)
+            and, where each video has one class, the confusion matrix (.png, .csv).
         workers: processes that decode; -1 takes all cores but one.
         device: cpu, cuda, ...; a GPU where there is one if not given.
         precision: fp32; bf16, faster where the device supports it; int8, fastest on a CPU, after measuring value ranges on up
@@ -89,8 +89,7 @@ def evaluate(
         if report:
             with writing(Path(report)):
                 write_report(result, Path(report))
-                if not result.is_multilabel:
-                    write_evaluation_page(Path(report) / "index.html", result, load_config(model), model, source)
+                write_evaluation_page(Path(report) / "index.html", result, load_config(model), model, source)
     return result
 
 
@@ -128,10 +127,11 @@ def _show_multilabel(result: Evaluation) -> Table:
     """The figures of videos that may have several classes, the worst classes first."""
     figures = result.report()
     caption = f"{figures['videos']} videos, {len(figures['unreadable'])} unreadable, views {result.views}"
-    table = Table("class", "videos", "average precision %", caption=caption)
+    table = Table("class", "videos", "average precision %", "F1 %", caption=caption)
     for row in sorted((r for r in figures["classes"] if r["videos"]), key=lambda r: r["average_precision"])[:20]:
-        table.add_row(row["class"], str(row["videos"]), f"{100 * row['average_precision']:.1f}")
+        table.add_row(row["class"], str(row["videos"]), f"{100 * row['average_precision']:.1f}", f"{100 * row['f1']:.1f}")
     table.add_section()
-    table.add_row("mean average precision", "", f"{100 * figures['mean_average_precision']:.2f}")
-    table.add_row("best class is one of the video's", "", f"{100 * figures['top1']:.2f}")
+    means = f"{100 * figures['mean_average_precision']:.2f}", f"{100 * figures['macro_f1']:.2f}"
+    table.add_row("mean over the classes", "", *means)
+    table.add_row("best class is one of the video's", "", f"{100 * figures['top1']:.2f}", "")
     return table

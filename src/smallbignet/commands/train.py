@@ -7,7 +7,7 @@ from rich.table import Table
 
 from smallbignet.errors import WorkError
 from smallbignet.training.distributed import lost_process
-from smallbignet.training.run_directory import TrainReport
+from smallbignet.training.run_directory import RunDirectory, TrainReport
 from smallbignet.training.settings import TrainConfig
 from smallbignet.training.trainer import Trainer
 from smallbignet.utils.checks import Folder, read_as
@@ -62,11 +62,10 @@ def show(report: TrainReport) -> Table:
         "model": f"{report.directory}/best",
     }
     before, after = report.test.calibration_error, report.test.calibrated_error
-    if before is None or after is None:  # a run of videos with several classes, or of 0.1.0, which has no page either
-        rows["curves"] = f"{report.directory}/curves.png"
-    else:
+    if before is not None and after is not None:  # None for videos with several classes
         rows["calibration error"] = f"{100 * before:.1f} %, {100 * after:.1f} % calibrated"
-        rows["page"] = f"{report.directory}/index.html"
+    page = RunDirectory(report.directory).page
+    rows |= {"page": str(page)} if page.is_file() else {"curves": f"{report.directory}/curves.png"}  # a run of 0.1.0
     low, high = report.best_interval
     needed = videos_for(report.best_top1, MARGIN)
     interval = f"{100 * low:.1f} to {100 * high:.1f} %, from {report.val_videos} validation videos"

@@ -121,6 +121,11 @@ class Evaluation:
         known = self.scores.max(1) >= thresholds
         return {"share": float(known.mean()), "precision": float(self.right[known].mean()) if known.any() else None}
 
+    @property
+    def thresholds(self) -> list[float]:
+        """For each class the score from which on a video is called it; 0.5 for models that have none."""
+        return [self.spec.threshold(label) if self.spec.thresholds else 0.5 for label in range(len(self.classes))]
+
     def loss(self) -> float:
         """Mean negative logarithm of the label's score, or of what is true of each class."""
         if self.is_multilabel:
@@ -136,16 +141,19 @@ class Evaluation:
         """All figures of videos that may have several classes."""
         counts = self.labels.sum(0, dtype=np.int64).tolist()
         precisions = multilabel.average_precision(self.scores, self.labels)
+        calls = multilabel.at_thresholds(self.scores, self.labels, self.thresholds)
         return {
             "videos": len(self.videos),
             "unreadable": [asdict(video) for video in self.unreadable],
             "views": self.views,
             "mean_average_precision": self.average_precision(),
             "top1": self.accuracy(1),
+            "top1_interval": wilson_interval(self.accuracy(1), len(self.videos)),
+            "macro_f1": float(np.mean([row["f1"] for row in calls if row["f1"] is not None])),
             "loss": self.loss(),
             "classes": [
-                {"class": name, "videos": n, "average_precision": float(precision) if n else None}
-                for name, n, precision in zip(self.classes, counts, precisions, strict=True)
+                {"class": name, "videos": n, "average_precision": float(precision) if n else None} | row
+                for name, n, precision, row in zip(self.classes, counts, precisions, calls, strict=True)
             ],
         }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -39,6 +41,42 @@ def _best_threshold(scores: np.ndarray, has: np.ndarray) -> float:
     called = scores[None] >= thresholds[:, None]  # (thresholds, N)
     f1 = 2 * (called & has).sum(1) / (called.sum(1) + has.sum())
     return float(thresholds[f1.argmax()])
+
+
+def called(scores: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Which classes the scores call present: (N, num_classes) bool, where a score reaches its class's threshold."""
+    return scores >= np.asarray(thresholds, scores.dtype)
+
+
+def at_thresholds(scores: np.ndarray, labels: np.ndarray, thresholds: Sequence[float]) -> list[dict]:
+    """For each class its threshold, how many videos are called it, how many of these rightly, and the shares that follow.
+
+    The precision is None where no video is called the class, and the recall and F1 are None where no video has it.
+
+    Args:
+        scores, labels: as for `average_precision`.
+        thresholds: one for each class.
+    """
+    calls = called(scores, thresholds)
+    rows = []
+    for threshold, call, has in zip(thresholds, calls.T, labels.T == 1, strict=True):
+        right, count, videos = int((call & has).sum()), int(call.sum()), int(has.sum())
+        rows.append(
+            {
+                "threshold": threshold,
+                "called": count,
+                "right": right,
+                "precision": right / count if count else None,
+                "recall": right / videos if videos else None,
+                "f1": 2 * right / (count + videos) if videos else None,
+            }
+        )
+    return rows
+
+
+def together(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """How many videos have each class in `rows` and each in `columns`: two arrays (N, num_classes) -> (num_classes,) * 2."""
+    return rows.astype(np.int64).T @ columns.astype(np.int64)
 
 
 def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:

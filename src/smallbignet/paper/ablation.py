@@ -94,7 +94,7 @@ class Ablation:
         rows: one for each row of the table.
         pairs: one for each pair of neighbouring rows.
         how: how the results were obtained, such as recipe, data, versions and machine, by name.
-        files: the table (Markdown) and the plot.
+        files: the table (Markdown), the plot and the page.
     """
 
     table: int

@@ -282,29 +282,25 @@ class Trainer:
         """The figures of the last model, which gets the temperature and the threshold that fit its scores."""
         config = self._calibrated(result)
         figures = ("last", self.config.run.views, len(result.videos), result.accuracy(), result.accuracy(5))
-        if result.is_multilabel:
-            if self.is_main:
-                write_config(config, self.directory.last)
-            return FinalTest(*figures)
-        tempered = temper(result.scores, config.scores.temperature)
+        calibrated = replace(
+            result, scores=temper(result.scores, config.scores.temperature, config.scores.kind), spec=config.scores
+        )
         if self.is_main:
             write_config(config, self.directory.last)
-            curves = {"as the network gives them": result.scores, f"at temperature {config.scores.temperature:.2f}": tempered}
-            bins = {name: reliability(scores, result.labels) for name, scores in curves.items()}
+            name = f"{self.directory.path} (last)"
+            metrics, settings = self.directory.metrics(), self.config.to_yaml()
+            write_evaluation_page(self.directory.page, calibrated, config, name, self.config.data, metrics, settings)
+        if result.is_multilabel:
+            return FinalTest(*figures)
+        if self.is_main:
+            temperature = f"at temperature {config.scores.temperature:.2f}"
+            curves = {"as the network gives them": result, temperature: calibrated}
+            bins = {name: reliability(scored.scores, scored.labels) for name, scored in curves.items()}
             plots.reliability(bins, self.directory.path / "reliability.png")
-            write_evaluation_page(
-                self.directory.page,
-                replace(result, scores=tempered, spec=config.scores),
-                config,
-                f"{self.directory.path} (last)",
-                self.config.data,
-                self.directory.metrics(),
-                self.config.to_yaml(),
-            )
         return FinalTest(
             *figures,
             calibration_error=calibration_error(result.scores, result.labels),
-            calibrated_error=calibration_error(tempered, result.labels),
+            calibrated_error=calibration_error(calibrated.scores, result.labels),
         )
 
     # ---- what is written and said
