@@ -164,7 +164,6 @@ def _choose_optimizer(facts: Facts, epochs: int) -> list[Setting]:
         Setting("optim.lr", 0.005, "of the new layers"),
         Setting("optim.backbone_lr", 0.1, "a tenth for the layers that ImageNet trained"),
         Setting("optim.weight_decay", 0.05),
-        Setting("optim.freeze_bn", True, "batches are too small for statistics of their own"),
     ]
 
 
