@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from smallbignet.data.frames import Video
 from smallbignet.data.limits import Limits
 from smallbignet.data.video import open_video
-from smallbignet.utils.checks import NON_EMPTY, Must
+from smallbignet.utils.checks import NON_EMPTY, Must, Range
 
 TEMPLATE = re.compile(r"([^{}]*\{(:[0-9]{0,2}d?)?\}[^{}]*)?")
 FRAME_NAME = Must("a file name with one place for the frame's number, such as img_{:05d}.jpg", TEMPLATE.fullmatch)
@@ -33,6 +33,22 @@ class VideoOptions(Limits):
     def open(self, path: str) -> Video:
         """Opens a video; see `open_video` for the errors raised."""
         return open_video(path, self.backend, self.filename_tmpl, limits=self, square_pixels=self.square_pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedVideos(VideoOptions):
+    """How a server opens the videos of strangers: with lower limits, and by PyAV alone.
+
+    Attributes:
+        max_pixels: most pixels in a frame, width times height. The default is 4096 x 4096.
+        max_frames: most frames in a video. The default is five and a half hours at 25 frames per second.
+        max_seconds: most seconds that decoding may take each time that frames are read, plus one for each megabyte of the file.
+    """
+
+    max_pixels: Annotated[int, Range(ge=1, le=10**12)] = 4096 * 4096
+    max_frames: Annotated[int, Range(ge=1, le=10**12)] = 500_000
+    max_seconds: Annotated[float, Range(gt=0, le=10**9)] = 30.0
+    backend: Literal["auto", "pyav"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

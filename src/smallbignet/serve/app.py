@@ -8,10 +8,12 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from smallbignet.serve.docs_page import make_docs
 from smallbignet.serve.forms import ErrorForm, to_json
+from smallbignet.serve.guard import Guard
 from smallbignet.serve.refusals import Refusal
 from smallbignet.serve.routes import router
 from smallbignet.serve.service import Service
@@ -20,7 +22,7 @@ from smallbignet.version import __version__
 STATIC = Path(__file__).with_name("static")
 
 
-def make_app(service: Service) -> FastAPI:
+def make_app(service: Service) -> Guard:
     """Returns the application of a service, which starts and ends with it."""
     app = FastAPI(title="SmallBigNet", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
@@ -31,7 +33,8 @@ def make_app(service: Service) -> FastAPI:
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_api_route("/", show_page, include_in_schema=False)
-    return app
+    app.add_api_route("/docs", show_docs, include_in_schema=False)
+    return Guard(app, service)
 
 
 @asynccontextmanager
@@ -44,6 +47,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def show_page() -> Response:
     return FileResponse(STATIC / "index.html")
+
+
+async def show_docs(request: Request) -> Response:
+    return HTMLResponse(make_docs(request.app.openapi()))
 
 
 def refuse(request: Request, error: Exception) -> Response:

@@ -127,7 +127,7 @@ async def take(request: Request, service: Service, question: Question, lane: Lan
     service.check(question, lane)
     upload = await service.uploads.receive(request, question.name)
     try:
-        service.check(question, lane)  # others may have come while it was sent
+        lane.check_room()  # others may have come while it was sent
     except Refusal:
         service.uploads.remove(upload)
         raise
@@ -167,6 +167,7 @@ def to_refusal(error: BaseException) -> Refusal:
 def describe_job(name: str, work: Work) -> dict[str, Any]:
     """The form of a job."""
     state = work.state
+    work.is_told = bool(work.ended)
     error = work.future.exception() if state == "failed" else None
     progress = 1.0 if state == "done" else round(work.progress, 3)
     form = to_json(JobForm(name, state, progress, error=to_refusal(error).what if error else ""))

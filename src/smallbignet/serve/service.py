@@ -76,9 +76,20 @@ class Service:
         return self.answers.readers.num_lost + self.background.readers.num_lost
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no video is waiting or worked on."""
-        return not self.answers.works and not self.background.works
+    def works(self) -> list[Work]:
+        """The videos that wait or are worked on."""
+        return [*self.answers.works, *self.background.works]
+
+    def can_stop(self, kept: float) -> bool:
+        """Whether all work is done, and its results have been asked for, or were not asked for in `kept` seconds."""
+        now = time.monotonic()
+        told = all(work.is_told or now - work.ended > kept for work in self.jobs.values())
+        return told and not self.works and not self.uploads.num_coming
+
+    def cancel_all(self) -> None:
+        """Cancels all work."""
+        for work in self.works:
+            work.cancel()
 
     def find_model(self, name: str) -> ServedModel:
         """Returns the model of a name, or the first one without a name.
@@ -93,7 +104,7 @@ class Service:
         return self.models[name]
 
     def check(self, question: Question, lane: Lane) -> None:
-        """Raises a Refusal where there is no room, or where the question can't be answered."""
+        """Raises a Refusal where the question can't be answered, or there is no room for it."""
         if self.is_stopping:
             raise busy(503, "the server is stopping: try again later", 10)
         if not self.is_ready:

@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
 
-from smallbignet.data.options import VideoOptions
-from smallbignet.utils.checks import Range
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServedVideos(VideoOptions):
-    """How strangers' videos are opened: as `VideoOptions`, with lower limits.
-
-    Attributes:
-        max_pixels: most pixels in a frame, width times height. The default is 4096 x 4096.
-        max_frames: most frames in a video. The default is five and a half hours at 25 frames per second.
-        max_seconds: most seconds that decoding may take each time that frames are read, plus one for each megabyte of the file.
-    """
-
-    max_pixels: Annotated[int, Range(ge=1, le=10**12)] = 4096 * 4096
-    max_frames: Annotated[int, Range(ge=1, le=10**12)] = 500_000
-    max_seconds: Annotated[float, Range(gt=0, le=10**9)] = 30.0
+from smallbignet.data.options import ServedVideos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +29,7 @@ class ServeSettings:
     max_bytes: int = 200 * 10**6
     token: str = ""
     only_local: bool = True
-    videos: VideoOptions = ServedVideos()
+    videos: ServedVideos = field(default_factory=ServedVideos)
     most_waiting: int = 64
     most_uploads: int = 16
     answer_seconds: float = 120.0

@@ -45,6 +45,7 @@ class Uploads:
         self.settings = settings
         self.folder = TemporaryDirectory(prefix="smallbig-serve-")
         self.num_bytes = 0  # in all files
+        self.num_coming = 0  # files that are being sent
 
     def close(self) -> None:
         """Removes the folder."""
@@ -72,6 +73,7 @@ class Uploads:
         if kind != "multipart/form-data" and not RAW.fullmatch(kind):
             raise Refusal(415, "send the video as the body, of type video/mp4 or application/octet-stream, or as a form's file")
         path = Path(self.folder.name) / secrets.token_hex(16)
+        self.num_coming += 1
         try:
             with path.open("xb", buffering=2**20) as file:
                 if kind == "multipart/form-data":
@@ -92,6 +94,8 @@ class Uploads:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+        finally:
+            self.num_coming -= 1
         self.num_bytes += size
         return Upload(named, name, size)
 

@@ -25,6 +25,7 @@ class Work:
         self.progress = 0.0
         self.ended = 0.0  # by `time.monotonic()`
         self.is_cancelled = False
+        self.is_told = False  # whether a client has asked what became of it
         self._reader: Reader | None = None
         self._lock = Lock()
 
