@@ -113,7 +113,7 @@ def test_a_source_distribution_holds_all_that_the_tests_read():
     """The tests pass from it: they read the docs, and run the examples and experiments."""
     sdist = pytest.importorskip("hatchling.builders.sdist", reason="hatchling, which builds the package, is not installed")
     held = {Path(file.distribution_path) for file in sdist.SdistBuilder(str(ROOT)).recurse_included_files()}
-    needed = {ROOT / "Makefile", *ROOT.glob("*.md")}
-    for folder in ("docs", "examples", "experiments", "src", "tests"):
+    needed = {ROOT / "Makefile", ROOT / "Dockerfile", ROOT / ".dockerignore", *ROOT.glob("*.md")}
+    for folder in ("deploy", "docs", "examples", "experiments", "src", "tests"):
         needed |= {file for file in (ROOT / folder).rglob("*") if file.is_file() and "__pycache__" not in file.parts}
     assert {file.relative_to(ROOT) for file in needed} - held == set()
