@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from smallbignet.data.frames import Unreadable
 from smallbignet.data.options import VideoOptions
@@ -206,7 +206,8 @@ class RequestClassifier(VideoClassifier):
     """A classifier for one request: its video is read in another process, its clips are scored with those of other requests."""
 
     def __init__(self, shared: VideoClassifier, road: Road):
-        vars(self).update(vars(shared))  # the same network and settings
+        vars(self).update(vars(shared))  # the same settings
+        self.network = nn.Identity()  # nothing here may run the network but the engine, which `scores` asks
         self.shared = shared
         self.road = road
 
